@@ -1,8 +1,8 @@
-"""Pools that take blank disks by themselves, where the settings say so: `claimBlankDisks`.
+"""Pools that add blank disks by themselves, if the setting `claimBlankDisks` allows it.
 
-A disk that matches the rule of such a pool, and is blank to its last byte, becomes the pool or a
-part of it; by the same code, and with the same checks, as by `cellar pools create`. Never in place
-of a disk that is missing: not where a pool was ever found.
+A disk that matches the pool's rule and reads as zeros to its last byte becomes the pool or a part
+of it, by the same code and with the same checks as for `cellar pools create`. It never replaces a
+missing disk: not if a pool was ever found at the location.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLOCKS: Final = Path("/sys/class/block")
 
 
 class Claim(Protocol):
-    """A pool that takes blank disks which `rule` selects."""
+    """A pool that takes blank disks selected by a rule."""
 
     @property
     def pool(self) -> str:
@@ -41,24 +41,28 @@ class Claim(Protocol):
 
     @property
     def rule(self) -> DiskRule:
-        """Which disks the pool may take."""
+        """The rule that selects the disks which the pool may take."""
 
     def wants_disk(self) -> bool:
-        """Return whether the pool takes a disk now. Raises: CellarError: why not; OSError."""
+        """Return whether the pool takes a disk now. Raises: CellarError, which says why not;
+        OSError.
+        """
 
     def owns(self, device: BlockDevice) -> bool:
-        """Return whether the disk is the pool's already."""
+        """Return whether the disk belongs to the pool already."""
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
-        """Make the disk the pool, or a part of it; return what it became.
+        """Make the blank disk the pool, or a part of it, and return a text about the result.
 
-        `rate`: bytes that are read of it in a second, at most. Raises: Invalid, Refused: it is too
-        small, or not blank; CellarError, OSError.
+        `rate`: how many bytes of the disk are read per second at most. Raises: Invalid, Refused: it
+        is too small, or not blank; CellarError, OSError.
         """
 
 
 class DiskClaims:
-    """Makes pools of blank disks, at the start and when disks appear, in a thread."""
+    """Gives blank disks to the pools that take them, at the start and when disks appear, in a
+    thread.
+    """
 
     def __init__(self, claims: Sequence[Claim], events: NodeEvents) -> None:
         self._claims = claims
@@ -69,20 +73,20 @@ class DiskClaims:
         self._claimed = dict.fromkeys((claim.pool for claim in claims), 0)
 
     def start(self) -> None:
-        """Begin to look for disks, if any pool takes them."""
+        """Start the thread that searches for disks, if any pool takes them."""
         if self._claims:
             threading.Thread(target=self._run, name="disk-claims", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop, also in the middle of reading a disk."""
+        """Stop the thread, even while it reads a disk."""
         self._stopping.set()
 
     def claimed(self) -> dict[str, float]:
-        """Return how many disks each pool has taken since the start of this process."""
+        """Return how many disks each pool has taken since this process started."""
         return {pool: float(count) for pool, count in self._claimed.items()}
 
     def examine_disks(self) -> None:
-        """Let each pool take the blank disks that it wants. Never raises for a disk."""
+        """Give each pool the blank disks that it takes. Errors of a disk are logged, not raised."""
         for claim in self._claims:
             try:
                 if claim.wants_disk():

@@ -1,4 +1,4 @@
-"""How the configured pools that take blank disks by themselves become claims."""
+"""Creates the claims of configured pools that take blank disks by themselves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Claiming: TypeAlias = tuple[ConfiguredPool[Any, Any], Pool]
 def make(
     claiming: Sequence[Claiming], owner: str, known: Records, events: NodeEvents
 ) -> DiskClaims:
-    """Return what gives blank disks to these pools.
+    """Return the DiskClaims for the pools `claiming`.
 
-    `owner`: the driver's name. `known`: which pool was found at a location.
+    `owner`: the driver's name. `known`: which pool was found at which location.
     """
     return DiskClaims([_claim(*pair, owner, known) for pair in claiming], events)
 

@@ -1,4 +1,6 @@
-"""Creates a pool on blank disks, which are held open from the last check until they are written."""
+"""Creates a pool on blank disks, which are held open from the last check until they are
+written to.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ OnProgress = Callable[[BlockDevice, Bytes], None]
 
 
 def create(plan: PoolPlan, on_progress: OnProgress) -> dict[str, str]:
-    """Make the pool, and return it as in the settings file.
+    """Create the pool, and return its entry for the settings file.
 
-    `on_progress` is called from other threads with a disk and the bytes of it that were read.
-    Nothing is written before every disk was held, examined and read to its end as zeros. Raises:
-    Refused, which names the disk and what lies on it; Failed, Conflict, OSError.
+    `on_progress`: called from other threads with a disk and how many bytes of it were read. Nothing
+    is written before every disk is held, examined, and read to its end as zeros. Raises: Refused,
+    which names the disk and what is on it; Failed, Conflict, OSError.
     """
     if plan.kind is PoolKind.LOOPFILE:
         write_to_blank(plan, on_progress, lambda disks: _make_filesystem(plan, disks))
@@ -47,10 +49,10 @@ def write_to_blank(
     write: Callable[[Sequence[HeldDisk]], None],
     lock: AbstractContextManager[object] | None = None,
 ) -> None:
-    """Call `write` once all disks of the plan are held and were read to their ends as zeros.
+    """Hold and read all disks of the plan, and call `write` with them if they read as zeros to
+    their ends.
 
-    `lock`: entered before that, if any, and left when the disks are not held any more. Raises:
-    as `create`.
+    `lock`: a lock that is held in the meantime, if any. Raises: as `create`.
     """
     with ExitStack() as locked, ExitStack() as stack:
         disks = [stack.enter_context(_held(device, plan)) for device in plan.devices]
@@ -63,14 +65,16 @@ def write_to_blank(
 
 
 def make_group(plan: PoolPlan, disks: Sequence[HeldDisk]) -> str:
-    """Make the volume group on disks that are held; return its UUID. Raises: CommandError."""
+    """Create the volume group on disks that are held, and return its UUID. Raises: CommandError."""
     with covered(disks) as covers:
         return lvm_pool.make_group(plan, covers)
 
 
 @contextmanager
 def covered(disks: Sequence[HeldDisk]) -> Iterator[Sequence[Path]]:
-    """Provide a loop device over each disk; see `cover`. Raises: Failed, OSError."""
+    """Provide a loop device over each disk for the duration of the `with` block; see `cover`.
+    Raises: Failed, OSError.
+    """
     with ExitStack() as stack:
         yield [stack.enter_context(cover.covered(disk)) for disk in disks]
 

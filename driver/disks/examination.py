@@ -1,7 +1,7 @@
 """Examines the disks of this machine: what is on them, and which may become a pool.
 
-Nothing is written. Of a disk that nobody uses, libblkid's probe and the places of known
-signatures and backups are read; all of it is read only before it becomes a pool.
+Nothing is written. Of an unused disk, only the places where formats have signatures and backups are
+read, by libblkid and by this program; the whole disk is read only before it becomes a pool.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNREAD: Final = frozenset({Kind.OPTICAL, Kind.FLOPPY, Kind.RAM})
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """A device, what lies on it in a few words, and why it cannot become a pool ("": it may)."""
+    """A device, its contents in a few words, and why it cannot become a pool ("": it may)."""
 
     device: BlockDevice
     content: str
@@ -35,12 +35,14 @@ class Examination:
 
     @property
     def may_become_pool(self) -> bool:
-        """Whether nothing was found that forbids it. All of it is still to be read."""
+        """Whether nothing found so far forbids that it becomes a pool. Not all of it was read
+        yet.
+        """
         return not self.refusal
 
 
 def examine_all() -> tuple[Examination, ...]:
-    """Examine all devices of this machine, but not loop devices that are not bound.
+    """Examine all devices of this machine, without loop devices that are not bound.
 
     Raises: OSError; ImportError, without libudev.
     """
@@ -58,9 +60,9 @@ def examine_all() -> tuple[Examination, ...]:
 
 
 def examine(device: BlockDevice, now: Usage, consent: Consent) -> Examination:
-    """Examine a device, which is opened if nothing is known that forbids its use.
+    """Examine a device. It is opened only if nothing known about it forbids its use.
 
-    Never raises for what the device answers.
+    Errors of the device are reported in the result, not raised.
     """
     why = refusal(device, now, consent)
     content = _content(device, now)
@@ -88,9 +90,9 @@ def _refusal_by_reading(device: BlockDevice) -> str:
 
 
 def content_refusal(device: BlockDevice) -> str:
-    """Return what lies on a device in the known places, as a sentence; "": nothing.
+    """Return a sentence about data in the places where formats have signatures; "": there is none.
 
-    Raises: Failed, Refused, OSError: it cannot be read.
+    Raises: Failed, Refused, OSError: the device cannot be read.
     """
     if name := libblkid.probe(device.path):
         return f"it has {name}"

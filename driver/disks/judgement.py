@@ -1,6 +1,6 @@
-"""Whether a disk may become a pool, without reading it; else a sentence why not.
+"""Decides, without reading it, whether a disk may become a pool, or else why not.
 
-Pure, so that tests need no disks.
+Pure functions, so that tests need no disks.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ _REMOTE: Final = frozenset({"iscsi", "fc", "rbd"})
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the administrator has said of a disk. `named`: that it is to be used, by its path."""
+    """What the administrator allowed for a disk. `named`: it was named by its path; `removable`: it
+    may be removable.
+    """
 
     named: bool = False
     removable: bool = False
 
 
 def refusal(device: BlockDevice, usage: Usage, consent: Consent = Consent()) -> str:
-    """Return the first reason why the device cannot become a pool; "": none is known so far."""
+    """Return the first known reason why the device cannot become a pool; "": there is none."""
     return next(_refusals(device, usage, consent), "")
 
 

@@ -1,4 +1,4 @@
-"""A pool of loop files that takes a blank disk by itself: one, and never in place of another."""
+"""A pool of loop files that takes one blank disk by itself, if it never had a disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from driver.linux.disks.find_filesystem import DiskSource
 class LoopfileClaim:
     """The pool at `location`, whose disk is found by `source`.
 
-    `owner`: the driver's name. `known`: which pool was found at a location.
+    `owner`: the driver's name. `known`: which pool was found at which location.
     """
 
     pool: str
@@ -35,7 +35,7 @@ class LoopfileClaim:
     def wants_disk(self) -> bool:
         """Return whether the pool has no disk, and never had one.
 
-        Raises: PoolUnavailable: it had one, which may come back; OSError.
+        Raises: PoolUnavailable: it had a disk, which may come back; OSError.
         """
         if find_filesystem.exists(self.source):
             return False
@@ -47,11 +47,11 @@ class LoopfileClaim:
         )
 
     def owns(self, _device: BlockDevice) -> bool:
-        """Return False: it wants no disk if it has one."""
+        """Return False: a pool that has a disk takes no other one."""
         return False
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
-        """Make the pool of a disk, and return what the disk became.
+        """Create the pool on the disk, and return a text about the result.
 
         Raises: Invalid, Refused: the disk is too small, or not blank; Failed, OSError.
         """

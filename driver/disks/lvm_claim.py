@@ -1,8 +1,8 @@
 """A pool of logical volumes that takes blank disks by itself.
 
-The first one becomes the volume group, and later ones extend it. None is taken while the group
-lacks a disk: that one may come back. A disk is recorded before it is written to, so that a group is
-whole after a restart also where disks have to be named.
+The first disk becomes the volume group, and later ones extend it. No disk is taken while the group
+lacks one, because that may come back. A disk is recorded before it is written to, so that the group
+is complete after a restart even if its disks have to be configured.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ from driver.linux.disks.held_disk import HeldDisk
 
 
 class PoolOfGroup(Protocol):
-    """The part of a backend that a claim needs."""
+    """The part of an LVM backend that a claim needs."""
 
     @property
     def group(self) -> Group:
-        """Its volume group."""
+        """The volume group of the pool."""
 
     @property
     def id(self) -> PoolId:
-        """The pool's id; it is adopted if it has appeared. Raises: PoolUnavailable."""
+        """The pool's id; the pool is opened if it was unavailable before. Raises:
+        PoolUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,10 @@ class LvmClaim:
     backend: PoolOfGroup
 
     def wants_disk(self) -> bool:
-        """Return True: a group can always have one more disk.
+        """Return True: a group can always be extended.
 
-        What an earlier call could not end is ended first. Raises: PoolUnavailable: the group lacks
-        a disk, or is not this driver's; CommandError.
+        An extension that was interrupted is completed first. Raises: PoolUnavailable: the group
+        lacks a disk, or is not this driver's; CommandError.
         """
         if self.backend.group.is_unknown():
             return True
@@ -64,14 +66,15 @@ class LvmClaim:
         return bool(self.backend.id)
 
     def owns(self, device: BlockDevice) -> bool:
-        """Return whether the disk is one of the group's."""
+        """Return whether the disk belongs to the group."""
         try:
             return device.path in self.backend.group.report().disks
         except PoolUnavailable:
             return False
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
-        """Make the volume group of a disk, or extend it, and return what the disk became.
+        """Create the volume group on the disk, or extend it by the disk, and return a text about
+        the result.
 
         Raises: Invalid, Refused: the disk is too small, or not blank; Failed, CommandError,
         PoolUnavailable, OSError.

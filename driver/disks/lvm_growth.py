@@ -1,4 +1,6 @@
-"""A volume group grows with its disks, and a thin pool with its group, while they are in use."""
+"""Grows a volume group after its disks were enlarged, and a thin pool after its group was, while in
+use.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,12 @@ _BLOCKS: Final = Path("/sys/class/block")
 
 
 def grow_group(location: str, pool_id: PoolId) -> tuple[Bytes, Bytes]:
-    """Grow the group at GROUP or GROUP/POOL to its disks, and its thin pool by what that gains.
+    """Grow the group at GROUP or GROUP/POOL to the size of its disks, and its thin pool by the
+    space gained.
 
-    `pool_id`: of the pool, as the driver has it; no other group of this name is touched. Returns
-    the size of the group, or of the thin pool, before and afterwards. Raises: Refused: another pool
-    is there; PoolUnavailable; CommandError.
+    `pool_id`: the pool's id in the driver; a group with the same name and another id is not
+    touched. Returns the size of the group, or of the thin pool, in bytes, before and afterwards.
+    Raises: Refused: another pool is there; PoolUnavailable; CommandError.
     """
     groups = Groups(MemoryRecords())
     provisioning = configure_provisioning(location, location, _any_device(), groups)

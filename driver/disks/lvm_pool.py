@@ -24,7 +24,7 @@ def refuse_taken(plan: PoolPlan) -> None:
 
 
 def make_group(plan: PoolPlan, covers: Sequence[Path]) -> str:
-    """Make the volume group on loop devices that cover its disks, and return its UUID.
+    """Create the volume group on loop devices that cover its disks, and return its UUID.
 
     Raises: CommandError.
     """
@@ -35,17 +35,19 @@ def make_group(plan: PoolPlan, covers: Sequence[Path]) -> str:
 
 
 def extend_group(group: lvm.VolumeGroup, covers: Sequence[Path]) -> None:
-    """Add disks to a volume group, shown by loop devices that cover them. Raises: CommandError."""
+    """Add disks to a volume group. `covers`: loop devices over the disks. Raises: CommandError."""
     lvm.change((*group.disks, *covers), "vgextend", *_METADATA, group.name, *map(str, covers))
 
 
 def mark_unfinished(group: lvm.VolumeGroup, owner: str) -> None:
-    """Have `finish_thin_pool` called again until it ends. Raises: CommandError."""
+    """Record in the group that `finish_thin_pool` still has to succeed, so that it is called again.
+    Raises: CommandError.
+    """
     lvm.change(group.disks, "vgchange", "--addtag", tags.unfinished_tag(owner), group.name)
 
 
 def finish(plan: PoolPlan, uuid: str) -> None:
-    """Check the group on its disks, and make the thin pool if there is to be one.
+    """Check that the plan's group is on its disks, and create the thin pool if the plan has one.
 
     Raises: Failed, if the disks have another group; CommandError.
     """
@@ -57,7 +59,7 @@ def finish(plan: PoolPlan, uuid: str) -> None:
 
 
 def finish_thin_pool(group: lvm.VolumeGroup, name: str, owner: str) -> None:
-    """Make the thin pool of the group, or give it the space that is free. Can be repeated.
+    """Create the thin pool of the group, or extend it by the group's free space. Can be repeated.
 
     Raises: CommandError.
     """
@@ -79,7 +81,7 @@ def finish_thin_pool(group: lvm.VolumeGroup, name: str, owner: str) -> None:
 
 
 def extend_thin_pool(group: lvm.VolumeGroup, name: str, free: Bytes) -> None:
-    """Extend the thin pool `name` by `free` bytes of its group, its metadata first.
+    """Extend the thin pool `name` by `free` bytes of its group, the pool's metadata first.
 
     Raises: CommandError.
     """

@@ -22,10 +22,10 @@ _NAMED_ONLY: Final = frozenset({Kind.LOOP, Kind.VIRTUAL})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolPlan:
-    """A pool that is to be made. `location`: the mount point, or the volume group's name.
+    """A pool that is to be created. `location`: the mount point, or the volume group's name.
 
-    `owner`: the driver's name, with which the pool is marked. `rate`: at most so many bytes of
-    each disk are read in a second. `thin_pool`: its name in the volume group.
+    `owner`: the driver's name, with which the pool is marked. `rate`: how many bytes of each disk
+    are read per second at most. `thin_pool`: its name in the volume group; "": none.
     """
 
     name: str
@@ -42,7 +42,7 @@ class PoolPlan:
 
     @property
     def size(self) -> Bytes:
-        """The size of all disks together, in bytes."""
+        """The total size of the disks in bytes."""
         return sum(device.size for device in self.devices)
 
     @property
@@ -52,7 +52,7 @@ class PoolPlan:
 
 
 def check(plan: PoolPlan) -> None:
-    """Check that the plan can be carried out on disks of this number and size. Raises: Invalid."""
+    """Check that the number and the sizes of the disks fit the plan. Raises: Invalid."""
     if len({device.number for device in plan.devices}) < len(plan.devices):
         raise Invalid("a disk is named twice")
     if plan.kind is PoolKind.LOOPFILE:
@@ -74,7 +74,7 @@ def _check_loopfile(plan: PoolPlan) -> None:
 
 
 def steps(plan: PoolPlan) -> Sequence[str]:
-    """Return what will be done, a sentence for each step."""
+    """Return a sentence for each step of the plan."""
     size = show_bytes(plan.size)
     read = f"read all {size}, at most {show_bytes(plan.rate)} a second from each disk, and stop"
     first = f"{read} at the first byte that is no zero, with nothing written"
@@ -96,9 +96,9 @@ def steps(plan: PoolPlan) -> Sequence[str]:
 
 
 def settings(plan: PoolPlan, uuid: str) -> dict[str, str]:
-    """Return the pool as in the settings file and the chart's values.
+    """Return the entry of the pool for the settings file and the chart's values.
 
-    `uuid`: of the volume group; of a filesystem it is not needed.
+    `uuid`: of the volume group; ignored for a pool of loop files.
     """
     entry = {"name": plan.name}
     if plan.kind is PoolKind.LOOPFILE:
@@ -116,7 +116,7 @@ def settings(plan: PoolPlan, uuid: str) -> dict[str, str]:
 
 
 def as_flag(entry: dict[str, str]) -> str:
-    """Return the value of `cellar serve --pool` that means the same as `entry`."""
+    """Return the value of `cellar serve --pool` for the pool with the settings `entry`."""
     options = "".join(
         f",{key}={value}" for key, value in entry.items() if key not in {"name", "type", "where"}
     )
@@ -124,10 +124,10 @@ def as_flag(entry: dict[str, str]) -> str:
 
 
 def thin_pool_sizes(free: Bytes, extent: Bytes) -> tuple[Bytes, Bytes]:
-    """Return the sizes of the data and of the metadata of a thin pool, in whole extents.
+    """Return the sizes in bytes of the data and of the metadata of a thin pool, in whole extents.
 
-    `free`: bytes of the group. Metadata are 1 % of it, between 64 MiB and 15 GiB, twice, since
-    LVM keeps a spare; 1 % stays free, so that the metadata can grow.
+    `free`: bytes of the group. The metadata get 1 %, between 64 MiB and 15 GiB, and the same again
+    for LVM's spare copy; 1 % stays free, so that the metadata can grow.
     """
     return thin_pool_growth(free, free, 0, extent)
 
@@ -135,10 +135,10 @@ def thin_pool_sizes(free: Bytes, extent: Bytes) -> tuple[Bytes, Bytes]:
 def thin_pool_growth(
     free: Bytes, size: Bytes, metadata: Bytes, extent: Bytes
 ) -> tuple[Bytes, Bytes]:
-    """Return by how much the data and the metadata of a thin pool can grow, in whole extents.
+    """Return by how many bytes the data and the metadata of a thin pool can grow, in whole extents.
 
-    `free` and `size`: bytes of the group. `metadata`: bytes of the pool's metadata now; see
-    `thin_pool_sizes` for how many there should be.
+    `free`, `size`: bytes of the group. `metadata`: bytes of the pool's metadata now; see
+    `thin_pool_sizes` for their intended size.
     """
     needed = -(-min(max(size // 100, 64 * MIB), 15 * GIB) // extent) * extent
     more = max(0, needed - metadata)

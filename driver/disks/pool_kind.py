@@ -10,7 +10,7 @@ POOLS: Final = Path("/var/lib/cellar/pools")
 
 
 class PoolKind(StrEnum):
-    """The types of pools that can be made on disks."""
+    """The types of pools that can be created on disks."""
 
     LOOPFILE = "loopfile"
     LVM = "lvm"

@@ -1,6 +1,6 @@
-"""The conditions of the chart's alerts, as this process knows them without Prometheus.
+"""The conditions of the chart's alerts, as far as this process can check them without Prometheus.
 
-Those that people see in the lists of pools, nodes and calls are not repeated here.
+Conditions that people see in the lists of pools, nodes and calls are left out.
 """
 
 from __future__ import annotations
@@ -65,9 +65,10 @@ Usages = Callable[[], Sequence[tuple[Volume, Usage]]]
 
 
 class Conditions:
-    """The conditions that are met now. Thread-safe.
+    """The conditions that are true now. Thread-safe.
 
-    `faults` returns those of volumes by the volume's id; `usages` what is used of mounted ones.
+    `faults`: returns the faults of volumes by the volume's id; `usages`: returns the usage of
+    mounted volumes.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Conditions:
         self._last: tuple[float, Sequence[Condition]] | None = None
 
     def read(self) -> Sequence[Condition]:
-        """Return the conditions, at most INTERVAL seconds old. It may wait for a filesystem."""
+        """Return the conditions, which are at most INTERVAL seconds old. May wait for a
+        filesystem.
+        """
         with self._lock:
             if not self._last or self._clock() - self._last[0] >= INTERVAL:
                 self._last = self._clock(), [*self._met()]

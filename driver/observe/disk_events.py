@@ -1,4 +1,4 @@
-"""Watches for new disks, so that a pool that is back is opened before the next call."""
+"""Watches for new disks, so that a pool whose disk is back is opened before the next call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from driver.core.ports.pool import Pool
 
 
 class DiskEvents:
-    """Looks for the pools when a disk appears.
+    """Opens the pools when a disk appears.
 
     This is done in `executor`, once for all events that arrive before it begins.
     """
@@ -25,9 +25,8 @@ class DiskEvents:
         self._scheduled = threading.Event()
 
     def watch(self) -> None:
-        """Listen for udev events; if that is not possible (a container without netlink), log it.
-
-        Pools are then found when they are used.
+        """Listen for udev events. If that is not possible (a container without netlink), log it;
+        pools are then opened when they are used.
         """
         try:
             from driver.linux.devices import udev  # noqa: PLC0415 - slow, and not needed to be ready
@@ -37,10 +36,10 @@ class DiskEvents:
             logger.warning("events of disks cannot be received: {}", error)
 
     def on_event(self, action: str, name: str) -> None:
-        """Look for the pools after an event of a device that may have one.
+        """Open the pools after an event of a device that may have one.
 
-        Loop devices, most of which are our own, are ignored. `action`, `name`: of the event, as
-        udev has them.
+        Loop devices, most of which are this driver's, are ignored. `action`, `name`: those of the
+        udev event.
         """
         if action not in {"add", "change"} or name.startswith("loop") or self._scheduled.is_set():
             return

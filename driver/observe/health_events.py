@@ -14,15 +14,15 @@ _OF_ROUTERS: Final = {FaultKind.POOL_AWAY, FaultKind.POOL_FAILED, FaultKind.POOL
 
 
 class HealthEvents:
-    """Records in `events` what changes. Used from one thread at a time."""
+    """Records changes of health in `events`. To be used from one thread at a time."""
 
     def __init__(self, events: NodeEvents) -> None:
         self._events = events
         self._pools: dict[str, dict[FaultKind, str]] = {}
 
     def on_volume(self, volume: Volume | Unreadable, faults: Sequence[Fault]) -> None:
-        """Record that a volume has other faults than before, or none any more. Nothing is recorded
-        of one whose record cannot be read: its claim is not known.
+        """Record an event if a volume has other faults than at the last call, or none any more.
+        Nothing is recorded for a volume whose record cannot be read, because its claim is unknown.
         """
         if isinstance(volume, Unreadable):
             return
@@ -32,7 +32,7 @@ class HealthEvents:
             self._events.record("VolumeHealthy", "the volume is healthy again", image=volume)
 
     def on_pool(self, pool: str, faults: Iterable[Fault]) -> None:
-        """Compare the faults of a pool with those before, and record what is new or over."""
+        """Record an event for each fault of a pool that is new or over since the last call."""
         before = self._pools.get(pool, {})
         current = {fault.kind: fault.text for fault in faults if fault.kind not in _OF_ROUTERS}
         for kind in current.keys() - before.keys():

@@ -1,6 +1,6 @@
-"""A small HTTP server on the event loop, for pages as /metrics and /healthz.
+"""A small HTTP server on the event loop, for pages such as /metrics and /healthz.
 
-Each connection has one request.
+Each connection serves one request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_CONNECTIONS: Final = 64  # one more closes the one that has sent no request 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response. `kind`: its content type."""
+    """An HTTP response. `kind`: its content type."""
 
     status: HTTPStatus
     body: bytes
@@ -35,7 +35,7 @@ Page: TypeAlias = Callable[[], Awaitable[Answer]]
 
 
 class Http:
-    """An HTTP server of a few pages, by path, for GET only."""
+    """An HTTP server for a few pages by path, GET only."""
 
     def __init__(self, pages: Mapping[str, Page]) -> None:
         self._pages = pages
@@ -44,7 +44,9 @@ class Http:
         self._silent: dict[asyncio.StreamWriter, None] = {}  # in the order in which they came
 
     async def start(self, host: str, port: int) -> None:
-        """Listen on the address, and serve. Raises: Refused if the address cannot be bound."""
+        """Listen on the address, and start to serve. Raises: Refused if the address cannot be
+        bound.
+        """
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=LINE_LIMIT)
         except OSError as error:

@@ -1,9 +1,9 @@
-"""The format of the log: a line of text for people, or of JSON for programs.
+"""The format of the log: lines of text for people, or of JSON for programs.
 
 A line of JSON is one flat object: `ts` (UTC), `level`, `msg`, then the facts: `rpc`, `code`,
-`duration` in seconds, `volume`, `snapshot` and so on; `exception` where there is a traceback. The
-values of variables are never logged. Requests, and what pods name their processes and files, can
-neither begin a line nor control a terminal.
+`duration` in seconds, `volume`, `snapshot` and so on, and `exception` if there is a traceback. The
+values of variables are never logged. Texts from requests, and names of pods' processes and files,
+are escaped so that they cannot start a new line or control a terminal.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _LINE: Final = "line"
 
 
 def set_up(level: str, kind: str) -> None:
-    """Log to stderr from `level` on, in the format `kind`: "text" or "json".
+    """Log messages of `level` and above to stderr, in the format `kind`: "text" or "json".
 
-    `diagnose` of loguru is off: a traceback must not show a secret.
+    loguru's `diagnose` is off, because a traceback must not contain a secret.
     """
     logger.remove()
     logger.add(

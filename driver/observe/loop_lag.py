@@ -1,4 +1,4 @@
-"""Measures the delay of the event loop: work that belongs on a thread would delay all calls."""
+"""Measures the delay of the event loop, which rises if work on the loop delays all calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ INTERVAL: Final = 2.0  # seconds between two observations
 
 
 async def measure_loop_lag(measures: Measures = MEASURES, interval: float = INTERVAL) -> None:
-    """Observe every `interval` seconds how late the loop wakes this task, until cancelled."""
+    """Record every `interval` seconds how late the event loop wakes this task, until it is
+    cancelled.
+    """
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + interval

@@ -29,7 +29,7 @@ _NAMES: Final = (*map(floatToGoString, BOUNDS), "+Inf")
 
 
 class Measured(Collector):
-    """The histograms and counters of `measures`."""
+    """The histograms and counters of `measures`, as a Prometheus collector."""
 
     def __init__(self, measures: Measures = MEASURES) -> None:
         self._measures = measures

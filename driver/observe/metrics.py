@@ -37,7 +37,9 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
 
 
 class Metrics:
-    """The metrics for Prometheus: RPCs as they end, pools when the metrics are read."""
+    """The metrics for Prometheus: RPCs are counted when they end, pools are read when the metrics
+    are.
+    """
 
     def __init__(self, version: str, pools: Sequence[Pool]) -> None:
         self._registry = CollectorRegistry()
@@ -55,16 +57,18 @@ class Metrics:
         self._gauges: dict[str, Callable[[], Mapping[tuple[str, ...], float]]] = {}
 
     def add_gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge with the help text `text`; `value` is called when the metrics are read."""
+        """Add a gauge with the help text `text`; `value` is called whenever the metrics are
+        read.
+        """
         Gauge(name, text, registry=self._registry).set_function(value)
         self._gauges[name] = lambda: {(): value()}
 
     def add_gauges(
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
     ) -> None:
-        """Add a gauge with the help text `text` and a `label`.
+        """Add a gauge with the help text `text` and one label.
 
-        `values` returns the numbers by the label's value, and is called when the metrics are
+        `values`: returns the gauge's values by the label's value; called whenever the metrics are
         read.
         """
         self.add_gauges_by(
@@ -78,27 +82,33 @@ class Metrics:
         labels: Sequence[str],
         values: Callable[[], Mapping[tuple[str, ...], float]],
     ) -> None:
-        """Add a gauge with several labels; `values` returns the numbers by the labels' values."""
+        """Add a gauge with several labels. `values`: returns the gauge's values by the labels'
+        values.
+        """
         self._registry.register(_Family(name, text, labels, values))
         self._gauges[name] = values
 
     def read(self, name: str) -> Mapping[tuple[str, ...], float]:
-        """Return the numbers of an added gauge by the values of its labels; none if there is no
+        """Return the values of an added gauge by the values of its labels; empty if there is no
         such gauge.
         """
         values = self._gauges.get(name)
         return values() if values else {}
 
     def add_text(self, text: Callable[[], bytes]) -> None:
-        """Add metrics that are made as text, called when the metrics are read."""
+        """Add metrics in Prometheus' text format. `text`: returns them whenever the metrics are
+        read.
+        """
         self._texts.append(text)
 
     def on_finish(self, method: str, code: str, seconds: float) -> None:
-        """Count an RPC that ended, with its gRPC code and duration."""
+        """Count an RPC that has ended, with its gRPC code and duration in seconds."""
         self._rpcs.labels(method, code).observe(seconds)
 
     def text(self) -> bytes:
-        """Return the metrics. It asks the pools, so do not call it on the event loop."""
+        """Return all metrics in Prometheus' text format. It reads the pools, so it must not be
+        called on the event loop.
+        """
         return b"".join([generate_latest(self._registry), *(text() for text in self._texts)])
 
 

@@ -1,4 +1,4 @@
-"""Logs when pools become unavailable or available, and keeps the lines of /readyz about them."""
+"""Logs when pools become unavailable or available, and has the lines of /readyz about them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from driver.core.capacity import PoolState
 
 
 class PoolLog:
-    """Logs when pools become unavailable or available. Used from one thread at a time."""
+    """Logs when pools become unavailable or available. To be used from one thread at a time."""
 
     def __init__(self) -> None:
         self._problems: dict[str, str | None] = {}
 
     def observe(self, states: Iterable[PoolState]) -> None:
-        """Log what has changed since the last call; at the first call, which pools are
-        unavailable.
+        """Log which pools became unavailable or available since the last call; at the first call,
+        which are unavailable.
         """
         for state in states:
             before = self._problems.get(state.name)

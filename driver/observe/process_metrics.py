@@ -1,4 +1,4 @@
-"""The metrics of a process beside those of its calls, pools and volumes."""
+"""The metrics of a process that do not concern its calls, pools or volumes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def add_copies(metrics: Metrics, copies: BackgroundCopies) -> None:
 
 
 def add_queues(metrics: Metrics, waiting: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-    """Add a gauge of calls that wait for a worker, by pool and class, as `waiting` returns them."""
+    """Add a gauge of the calls that wait for a worker, by pool and group, as `waiting` returns
+    them.
+    """
     metrics.add_gauges_by(
         "cellar_queue_length",
         "Calls that wait for a worker",
@@ -34,14 +36,16 @@ def add_queues(metrics: Metrics, waiting: Callable[[], Mapping[tuple[str, str], 
 
 
 def add_certificates(metrics: Metrics, folder: Path | None) -> None:
-    """Add a gauge of when the certificates in the folder end; no-op if there is none."""
+    """Add a gauge of the expiry time of each certificate in `folder`; no-op if that is None."""
     if folder:
         files = {"ca": folder / "ca.crt", "tls": folder / "tls.crt"}
         add_expiries(metrics, lambda: {name: path.read_bytes() for name, path in files.items()})
 
 
 def add_expiries(metrics: Metrics, read: Callable[[], Mapping[str, bytes]]) -> None:
-    """Add a gauge of when certificates end. `read` returns them, PEM files, by their names."""
+    """Add a gauge of the expiry time of certificates. `read`: returns the certificates in PEM
+    format, by name.
+    """
 
     def expiries() -> Mapping[str, float]:
         known: dict[str, float] = {}

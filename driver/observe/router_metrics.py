@@ -10,8 +10,8 @@ ByPool = Callable[[], Mapping[tuple[str, ...], float]]
 
 
 def add_orphans(metrics: Metrics, numbers: ByPool, sizes: ByPool) -> None:
-    """Add the gauges of volumes that no PersistentVolume names. `numbers`, `sizes`: return them by
-    the names of node and pool.
+    """Add the gauges of volumes that have no PersistentVolume. `numbers`, `sizes`: return their
+    number and total bytes, by the names of node and pool.
     """
     labels = ("node", "pool")
     text = "Volumes that no PersistentVolume names"

@@ -22,10 +22,10 @@ _LOOP_MAJOR: Final = 7  # Documentation/admin-guide/devices.txt
 
 
 class LinuxIoLimits:
-    """Implement core.ports.IoLimits; see there for each method.
+    """Implements core.ports.IoLimits, which describes the methods.
 
-    The group is looked for at first use, and again when it does not exist any more. A device
-    costs one read of io.max, and one write if that shows something else.
+    The control group is searched for at the first use, and again when it does not exist any more.
+    Enforcing costs one read of io.max, and one write if the limits there differ.
     """
 
     def __init__(self, find: Callable[[], Path] = pods_cgroup.find) -> None:

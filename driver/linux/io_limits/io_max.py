@@ -1,7 +1,7 @@
 """The file io.max of a control group: one line for each limited device.
 
-`8:16 rbps=2097152 wbps=max riops=max wiops=120`; a line that would limit nothing is not shown. See
-the kernel's Documentation/admin-guide/cgroup-v2.rst. Everything raises OSError: ENODEV if the
+For example `8:16 rbps=2097152 wbps=max riops=max wiops=120`; a device without limits has no line.
+See the kernel's Documentation/admin-guide/cgroup-v2.rst. All functions raise OSError: ENODEV if the
 group does not exist any more.
 """
 
@@ -24,7 +24,7 @@ _CHUNK: Final = 1 << 18  # bytes; of some thousand lines
 
 
 class IoMax:
-    """An open io.max. It stays that of the same group, also if another one is made in its place."""
+    """The open file io.max of one control group, which stays open if the group is created again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,32 +36,36 @@ class IoMax:
         os.close(self._fd)
 
     def read(self) -> str:
-        """Return all lines."""
+        """Return the text of the file."""
         chunks = [os.pread(self._fd, _CHUNK, 0)]
         while len(chunks[-1]) == _CHUNK:
             chunks.append(os.pread(self._fd, _CHUNK, sum(map(len, chunks))))
         return b"".join(chunks).decode("ascii")
 
     def write(self, number: int, limits: Limits) -> None:
-        """Replace the line of the device `number` (dev_t), or remove it if `limits` has none."""
+        """Replace the line of the device `number` (dev_t), or remove it if `limits` has no
+        limits.
+        """
         os.pwrite(self._fd, format_line(number, limits).encode("ascii"), 0)
 
 
 def limits_in(text: str, number: int) -> Limits:
-    """Return the limits of the device `number` (dev_t) in the text of io.max. Pure."""
+    """Return the limits of the device `number` (dev_t) in `text`, the contents of io.max. Pure."""
     start = f"\n{_device(number)} "
     _, separator, rest = f"\n{text}".partition(start)
     return _parse_limits(rest.partition("\n")[0]) if separator else Limits()
 
 
 def parse(text: str) -> Mapping[int, Limits]:
-    """Return the limits of all devices, by dev_t. Pure."""
+    """Return the limits of all devices in `text`, the contents of io.max, by device number (dev_t).
+    Pure.
+    """
     lines = (line.partition(" ") for line in text.splitlines())
     return {_number(device): _parse_limits(rest) for device, _, rest in lines}
 
 
 def format_line(number: int, limits: Limits) -> str:
-    """Return the whole line that sets all limits of the device. Pure."""
+    """Return the line of io.max that sets all limits of the device. Pure."""
     values = {key: getattr(limits, name) for key, name in _KEYS.items()}
     words = (f"{key}={value or 'max'}" for key, value in values.items())
     return f"{_device(number)} {' '.join(words)}"

@@ -1,7 +1,7 @@
 """Finds the control group of all pods, which kubelet created; see cgroups(7).
 
-It is `kubepods` with kubelet's driver cgroupfs, and `kubepods.slice` with systemd. Below a
-`--cgroup-root`, as on nodes of kind, it is `kubelet/kubepods` or
+Its name is `kubepods` with kubelet's cgroup driver cgroupfs, and `kubepods.slice` with systemd.
+Below a `--cgroup-root`, as on nodes of kind, it is `kubelet/kubepods` or
 `kubelet.slice/kubelet-kubepods.slice`.
 """
 
@@ -25,9 +25,9 @@ _DEPTH: Final = 4  # of a node's group inside of another machine's: system.slice
 def find(configured: Path | None = None, root: Path = ROOT, own: Path = OWN) -> Path:
     """Return the directory of the pods' control group, in which limits can be set.
 
-    `configured`: the directory that the settings name; None: it is looked for. `root` and `own`
-    are ROOT and OWN, except in tests. Raises: Refused, with the cure: there is none, or limits
-    cannot be set in it.
+    `configured`: the directory in the settings; None: it is searched for. `root`, `own`: ROOT and
+    OWN, except in tests. Raises: Refused: there is no such group, or limits cannot be set in it;
+    the text says what to do.
     """
     if not (root / "cgroup.controllers").exists():
         raise Refused(
@@ -51,14 +51,12 @@ def find(configured: Path | None = None, root: Path = ROOT, own: Path = OWN) -> 
 
 
 def is_writable(path: Path) -> bool:
-    """Return whether this process can write the file, which root may also not be able to on a
-    read-only mount.
-    """
+    """Return whether this process can write to the file; even root cannot on a read-only mount."""
     return os.access(path, os.W_OK)
 
 
 def is_pods_group(name: str) -> bool:
-    """Return whether kubelet names the control group of all pods so."""
+    """Return whether `name` is a name that kubelet gives the control group of all pods."""
     return name in {"kubepods", "kubepods.slice"} or name.endswith("-kubepods.slice")
 
 

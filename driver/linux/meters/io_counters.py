@@ -16,9 +16,10 @@ _FIELDS: Final = 11  # that kernels since 2.6 have
 
 @dataclass(frozen=True, slots=True)
 class IoCounters:
-    """Requests that have ended, their bytes, and the seconds that they took all together.
+    """The number, bytes and total duration in seconds of the requests to a device that have
+    completed.
 
-    `in_flight`: requests that have not ended; `busy`: seconds in which there was one at least.
+    `in_flight`: requests that have not completed; `busy`: seconds in which there was at least one.
     """
 
     reads: int
@@ -32,9 +33,10 @@ class IoCounters:
 
 
 def io_counters(device: int, devices: Path = _DEVICES) -> IoCounters | None:
-    """Return the counters of a device (dev_t); None: there is no such device.
+    """Return the IO counters of the device with the number (dev_t) `device`; None: there is no such
+    device.
 
-    Reads memory of the kernel only, whatever the state of the device.
+    Only kernel memory is read, so a hanging device does not block it.
     """
     try:
         fd = os.open(f"{devices}/{os.major(device)}:{os.minor(device)}/stat", os.O_RDONLY)
@@ -51,7 +53,7 @@ def io_counters(device: int, devices: Path = _DEVICES) -> IoCounters | None:
 def parse(text: bytes) -> IoCounters:
     """Return the counters in the text of a `stat` file (Documentation/block/stat.rst).
 
-    Raises: ValueError if it is none.
+    Raises: ValueError if the text has another form.
     """
     fields = [int(field) for field in text.split()]
     if len(fields) < _FIELDS:

@@ -17,8 +17,8 @@ _DEEPEST: Final = 8  # levels that are followed
 
 
 def find_disks(device: Path, number: int) -> tuple[str, ...]:
-    """Return the names of the disks below the device `number` (dev_t), as the kernel has them; none
-    if it is not the device at that path, as those of simulated pools.
+    """Return the kernel's names of the disks below the device `number` (dev_t). Empty if `device`
+    is not a path of that device, as for simulated pools.
 
     May wait for the filesystem that has the file of a loop device.
     """

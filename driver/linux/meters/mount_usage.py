@@ -1,4 +1,4 @@
-"""The usage of mounted filesystems, read with a time limit, because one may hang."""
+"""The usage of mounted filesystems, read with a time limit, because a filesystem may hang."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ReadUsage = Callable[[str, int], Usage | None]
 
 
 def usage_at(path: str, device: int) -> Usage | None:
-    """Return the usage of the filesystem on `device` (dev_t) that is mounted at `path`; None:
-    something else is there, as the directory below once it is unmounted.
+    """Return the usage of the filesystem on `device` (dev_t) that is mounted at `path`.
 
-    btrfs has device numbers of its own: any other filesystem than that above counts there.
-    Raises: OSError.
+    None: another filesystem is there, for example that of the directory below after an unmount. For
+    btrfs, which has device numbers of its own, any filesystem other than that of the parent
+    directory is accepted. Raises: OSError.
     """
     fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -35,7 +35,7 @@ def usage_at(path: str, device: int) -> Usage | None:
 
 
 def usage_from_statvfs(status: os.statvfs_result) -> Usage:
-    """Return what statvfs(3) says of a filesystem, in bytes and inodes. Pure."""
+    """Return the usage in a result of statvfs(3), in bytes and inodes. Pure."""
     return Usage(
         total=status.f_blocks * status.f_frsize,
         used=(status.f_blocks - status.f_bfree) * status.f_frsize,
@@ -51,9 +51,10 @@ def _parent_device(path: str) -> int:
 
 
 class UsageReader:
-    """Reads the usage of many mounts. One that hangs keeps a thread, and is left out until it ends.
+    """Reads the usage of many mounts. A mount that hangs occupies a thread, and is left out until
+    that ends.
 
-    `read`: usage_at.
+    `read`: usage_at, except in tests.
     """
 
     def __init__(self, read: ReadUsage = usage_at) -> None:
@@ -61,7 +62,9 @@ class UsageReader:
         self._hung: dict[str, threading.Thread] = {}
 
     def read(self, mounts: Mapping[str, int]) -> dict[str, Usage]:
-        """Return the usage by path, after at most BOUND seconds. `mounts`: devices by path."""
+        """Return the usage of mounts by path, after at most BOUND seconds. `mounts`: the device
+        numbers by path.
+        """
         self._hung = {path: thread for path, thread in self._hung.items() if thread.is_alive()}
         left = {path: device for path, device in mounts.items() if path not in self._hung}
         usages: dict[str, Usage] = {}

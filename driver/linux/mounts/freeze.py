@@ -1,6 +1,8 @@
-"""Freezes filesystems by a small child process, so that a crash of this process leaves none frozen.
+"""Freezes filesystems through a small child process, so that a crash of this process leaves none
+frozen.
 
-The child is `thaw.py`: it thaws when it is told to, at the bound, and when this process is gone.
+The child is `thaw.py`: it thaws them on request, at the time limit, and when this process has
+ended.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Freezer:
-    """Freeze and thaw filesystems by a child process, which this object owns.
+    """Freezes and thaws filesystems through a child process, which it starts.
 
-    Any number of threads may freeze at a time, but no filesystem twice.
+    Several threads may freeze at the same time, but not the same filesystem.
     """
 
     def __init__(self) -> None:
@@ -43,18 +45,18 @@ class Freezer:
         self._pid, self._requests = _start()
 
     def close(self) -> None:
-        """Wait until the child has thawed what is still frozen, and has ended."""
+        """Wait until the child has thawed all filesystems and ended."""
         with self._lock:
             _end(self._pid, self._requests)
 
     def freeze(self, targets: Sequence[Path], bound: float) -> Frozen:
         """Freeze the filesystems mounted at `targets`, for at most `bound` seconds.
 
-        One that somebody else froze already (EBUSY) counts as frozen, and is not thawed. After
-        any other failure all are thawed again.
+        A filesystem that was frozen by somebody else before (EBUSY) counts as frozen, and is not
+        thawed. After any other failure all are thawed again.
 
-        Raises: Refused, if a filesystem shut itself down or turned read-only; Busy, if `bound`
-        passed first, or the child was killed; OSError.
+        Raises: Refused, if a filesystem shut itself down or is read-only after an error; Busy, if
+        freezing took longer than `bound`, or the child was killed; OSError.
         """
         with ExitStack() as undo, _whole(targets):
             undo.enter_context(MEASURES.timed(Measure.FREEZE))
@@ -66,10 +68,9 @@ class Freezer:
 
     @contextmanager
     def frozen(self, targets: Sequence[Path], bound: float) -> Iterator[None]:
-        """Freeze as `freeze` does, and thaw on exit.
+        """Freeze filesystems as `freeze` does, and thaw them at the end of the `with` block.
 
-        Raises: what `freeze` raises; Busy on exit if `bound` had passed, unless the body
-        failed.
+        Raises: what `freeze` raises; Busy on exit if the block took longer than `bound` seconds.
         """
         frozen = self.freeze(targets, bound)
         try:
@@ -101,15 +102,15 @@ class Freezer:
 
 
 class Frozen:
-    """Filesystems that are frozen, until `thaw` is called or the bound has passed."""
+    """Filesystems that are frozen until `thaw` is called or the time limit is reached."""
 
     def __init__(self, batches: Sequence[_Batch], undo: ExitStack) -> None:
         self._batches, self._undo = batches, undo
 
     def thaw(self) -> None:
-        """Thaw all and return when they are; to be called exactly once.
+        """Thaw all filesystems, and return when they are thawed. To be called exactly once.
 
-        Raises: Busy, if the bound had passed before, so that they may have been written to.
+        Raises: Busy, if the time limit was reached before, so that they may have been written to.
         """
         self._undo.close()
         if any(batch.late for batch in self._batches):
@@ -166,7 +167,8 @@ class _Batch:
 def thaw(target: Path) -> None:
     """Thaw the filesystem mounted at `target` (FITHAW).
 
-    No-op if it is not frozen, is no directory, or is too broken to be opened. Raises: OSError.
+    No-op if it is not frozen, is not a directory, or is so damaged that it cannot be opened.
+    Raises: OSError.
     """
     try:
         with ExitStack() as undo:
@@ -177,10 +179,9 @@ def thaw(target: Path) -> None:
 
 
 def sync(target: Path) -> None:
-    """Write out the filesystem mounted at `target` (syncfs).
+    """Write out the filesystem mounted at `target` (syncfs), to keep a following freeze short.
 
-    Done before a freeze, so that this time is not part of it. Raises: Refused, if the
-    filesystem shut itself down or turned read-only; OSError.
+    Raises: Refused, if the filesystem shut itself down or is read-only after an error; OSError.
     """
     with ExitStack() as undo, _whole([target]):
         if _libc.syncfs(_open(target, undo)) < 0:

@@ -1,7 +1,8 @@
-"""The newer mount API (fsopen(2)): mounts without a mount point, and explanations of errors.
+"""The mount API with file descriptors (fsopen(2)): mounts without a mount point, and detailed
+errors.
 
-A filesystem opened here is mounted nowhere and belongs to a descriptor: if this process is killed,
-the kernel closes it. See fsopen(2), fsconfig(2), fsmount(2); Linux 5.2.
+A filesystem that is opened in this way is mounted nowhere: the kernel closes it with its
+descriptor, also if this process is killed. See fsopen(2), fsconfig(2), fsmount(2); Linux 5.2.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def replay(device: Path, fs_type: str, options: Sequence[str]) -> None:
     """Open the filesystem on `device` for writing and close it, which replays its log.
 
-    `options`: mount options of the filesystem, each "name" or "name=value". Raises: OSError,
-    with the kernel's message.
+    `options`: mount options of the filesystem, each "name" or "name=value". Raises: OSError, with
+    the kernel's message.
     """
     with _context(fs_type) as context:
         _set(context, f"source={device}")
@@ -51,16 +52,16 @@ def replay(device: Path, fs_type: str, options: Sequence[str]) -> None:
 
 
 def require(fs_type: str) -> None:
-    """Check that the kernel has the filesystem `fs_type`, loading its module if need be.
+    """Check that the kernel supports the filesystem `fs_type`; its module is loaded if necessary.
 
-    Raises: OSError, ENODEV if it has none and cannot load it.
+    Raises: OSError, ENODEV if it is not supported.
     """
     with _context(fs_type):
         pass
 
 
 def mount_detached(fs_type: str, options: Sequence[str] = ()) -> int:
-    """Mount a filesystem at no mount point; return a descriptor of its root.
+    """Mount a filesystem without a mount point, and return a descriptor of its root directory.
 
     `options`: each "name" or "name=value"; a filesystem on a device needs "source=DEVICE". See
     fsmount(2). The mount ends when the descriptor is closed. Raises: OSError.
@@ -87,10 +88,10 @@ class _MountAttr(ctypes.Structure):
 
 
 def bind_read_only(source: Path, target: Path) -> bool:
-    """Bind-mount `source` at `target`, read-only before anybody can see it.
+    """Bind-mount `source` at `target` so that it is read-only from the start.
 
-    See open_tree(2), mount_setattr(2), move_mount(2). False, and nothing was done: this kernel
-    does not know them, or a filter of system calls refuses them. Raises: OSError.
+    See open_tree(2), mount_setattr(2), move_mount(2). Returns False without doing anything if this
+    kernel does not support these calls, or seccomp forbids them. Raises: OSError.
     """
     try:
         tree = _call(_NR_OPEN_TREE, _AT_FDCWD, source, _OPEN_TREE_CLONE | os.O_CLOEXEC)
@@ -109,10 +110,11 @@ def bind_read_only(source: Path, target: Path) -> bool:
 
 
 def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
-    """Return the first of `options` that the filesystem does not know, for the text of an error.
+    """Return the first of `options` that the filesystem does not know, for an error text; None: it
+    knows each of them.
 
-    None: each alone is known. Filesystems of older kernels (btrfs before 6.8) examine them only
-    at the mount. Raises: OSError.
+    Filesystems of older kernels (btrfs before 6.8) check the options only when they are mounted.
+    Raises: OSError.
     """
     with _context(fs_type) as context:
         for option in options:

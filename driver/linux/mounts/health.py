@@ -1,4 +1,6 @@
-"""The faults of a mounted filesystem, as far as the kernel has them in memory."""
+"""The faults of a mounted filesystem, as far as the kernel reports them without reading the
+disk.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ _TURNED: Final = frozenset({"ro", "emergency_ro"})
 
 
 class FaultFinder:
-    """Implement core.ports.host.FaultFinder with one reading of the mounts."""
+    """Implements core.ports.host.FaultFinder; the mount table is read once."""
 
     @cached_property
     def _find_mounts(self) -> Callable[[int], Sequence[Mount]]:
@@ -39,7 +41,8 @@ class FaultFinder:
 
 
 def find_filesystem_faults(device: Path, number: int, mounts: Sequence[Mount]) -> Iterator[Fault]:
-    """Yield what is wrong with the filesystem on `device` (dev_t `number`), mounted at `mounts`.
+    """Yield the faults of the filesystem on `device` (dev_t `number`), which is mounted at
+    `mounts`.
 
     Nothing if `mounts` is empty.
     """
@@ -59,12 +62,12 @@ def find_filesystem_faults(device: Path, number: int, mounts: Sequence[Mount]) -
 
 
 def shut_down(fs_type: str, device: Path) -> str:
-    """Return the text of the error that a filesystem shut itself down."""
+    """Return the error text for a filesystem that shut itself down."""
     return f"{fs_type} on {device} shut itself down after an error; see the kernel log"
 
 
 def turned_read_only(fs_type: str, device: Path) -> str:
-    """Return the text of the error that a filesystem turned read-only."""
+    """Return the error text for a filesystem that became read-only after an error."""
     return f"{fs_type} on {device} turned read-only after an error; see the kernel log"
 
 
@@ -110,12 +113,14 @@ def _btrfs_errors(number: int) -> int:
 
 
 def is_shut_down(target: Path, fs_type: str, number: int, options: AbstractSet[str]) -> bool:
-    """Return whether the filesystem at `target` shut itself down, by stat(2) of its root.
+    """Return whether the filesystem at `target` shut itself down, according to stat(2) of its root
+    directory.
 
-    That is answered from memory; nothing is opened, for an open file would keep the mount busy.
-    Only an ext4 of a kernel before 6.14 that has reported something is opened, and synced.
+    The kernel answers that from memory. Nothing is opened, because an open file would keep the
+    mount busy; only an ext4 that has reported an error, on a kernel before 6.14, is opened and
+    synced.
 
-    `number`: dev_t of its device. `options`: of the mount or of the superblock. xfs answers EIO
+    `number`: dev_t of its device. `options`: of the mount or of the superblock. xfs returns EIO
     (xfs_vn_getattr); ext4 has "shutdown" in its options since Linux 6.14.
     """
     if "shutdown" in options:  # ext4 since Linux 6.14

@@ -1,7 +1,7 @@
-"""Which processes and devices use a block device, for the text of an error.
+"""Finds the processes and devices that use a block device, for error texts.
 
-Best effort: only processes of our own pid namespace are seen, and memory maps are not looked at
-(/proc/<pid>/maps and cmdline wait for a lock that a stuck process may hold for ever).
+Best effort: only processes of this PID namespace are found, and memory maps are not examined,
+because reading /proc/<pid>/maps or cmdline waits for a lock that a stuck process may hold for ever.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ class _View:
 
 
 def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
-    """Return texts that name who uses the device `number` (dev_t; 0: none) or its mount point.
+    """Return texts that name the users of the device `number` (dev_t; 0: none) or of its mount
+    point.
 
-    `"name (pid N)"` of processes that have it or a file on it open; one process of each other
-    mount namespace where it is mounted; devices on top of it. At most MOST, found within about
-    BOUND seconds; never raises.
+    They are `"name (pid N)"` of processes that have the device or a file on it open; one process of
+    each other mount namespace in which it is mounted; and devices on top of it. At most MOST texts,
+    found within about BOUND seconds. Never raises.
     """
     users = chain(_devices(number) if number else (), _processes(device_or_path, number))
     return tuple(islice(dict.fromkeys(map(_printable, users)), MOST))
 
 
 def name_holders(device_or_path: Path, number: int) -> str:
-    """Return who uses the device, see `holders`, as one text for an error."""
+    """Return the users of the device, which `holders` finds, as one text for an error."""
     return ", ".join(holders(device_or_path, number)) or "no process that is visible here"
 
 

@@ -1,4 +1,4 @@
-"""mount(2) and umount2(2). `mount_table` lists the mounts."""
+"""mount(2) and umount2(2). Existing mounts are listed by `mount_table`."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ def mount(
 ) -> None:
     """Mount a filesystem. `read_only` overrides "rw" in `options`.
 
-    Raises: OSError, as mount(2) says it.
+    Raises: OSError of mount(2).
     """
     flags, data = split_options(options)
     _mount(source, target, fs_type, flags | (MS_RDONLY if read_only else 0), ",".join(data))
 
 
 def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
-    """Return the MS_* flags of the options that are flags, and the filesystem's own options.
+    """Split mount options into the MS_* flags and the filesystem's own options.
 
-    SELinux contexts are left out, as mount(8) does, where this kernel has no SELinux.
+    SELinux contexts are dropped on a kernel without SELinux, as by mount(8).
     """
     effect = mount_options.effective(options)
     flags = sum(_FLAGS[word] for word in effect.flags)
@@ -80,10 +80,11 @@ def split_options(options: Iterable[str]) -> tuple[int, tuple[str, ...]]:
 
 
 def bind(source: Path, target: Path, *, read_only: bool) -> None:
-    """Bind-mount `source` at `target`; read-only from the start if the kernel can (Linux 5.12).
+    """Bind-mount `source` at `target`, read-only from the start if the kernel supports that (Linux
+    5.12).
 
-    mount(2) ignores MS_RDONLY on the first call, hence the second on older kernels; if that
-    fails, the mount is undone. Raises: OSError.
+    On older kernels a second call of mount(2) makes it read-only, because the first one ignores
+    MS_RDONLY; if the second fails, the mount is undone. Raises: OSError.
     """
     if read_only and fsopen.bind_read_only(source, target):
         return
@@ -108,9 +109,9 @@ def unmount(target: Path) -> None:
 
 
 def detach(target: Path) -> None:
-    """Take the topmost mount off `target` at once, also if it is in use (MNT_DETACH).
+    """Unmount the topmost mount at `target` lazily, even if it is in use (MNT_DETACH).
 
-    For a filesystem whose disk is gone. Raises: OSError.
+    Only for a filesystem whose disk is gone. Raises: OSError.
     """
     if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW | MNT_DETACH) < 0:
         code = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""The meaning of an errno of mount(2), and the cure."""
+"""Converts an errno of mount(2) to an error that says what to do."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from driver.linux.mounts import fsopen, mount
 def not_mounted(
     device: Device, fs: FsType, options: Sequence[str], error: OSError
 ) -> Invalid | Refused | Failed | Unusable:
-    """Return the error for the errno of mount(2); the kernel's log has more.
+    """Return the error for the errno of mount(2), with which `device` could not be mounted. The
+    text refers to the kernel's log.
 
-    `options`: those that were asked for. Raises: OSError, if the kernel cannot be asked which of
-    them it refuses.
+    `options`: the requested mount options. Raises: OSError, if it cannot be found out which option
+    the kernel refuses.
     """
     return _not_mounted_in_full_pool(device, fs, error) or _not_mounted(device, fs, options, error)
 

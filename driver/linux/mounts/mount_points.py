@@ -20,7 +20,7 @@ _READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro 
 
 
 def mounted_at(target: Path) -> MountPoint | None:
-    """Return what the topmost mount exactly at `target` shows; None: it is no mount point.
+    """Return the topmost mount exactly at `target`; None: it is no mount point.
 
     Raises: OSError.
     """
@@ -31,25 +31,26 @@ def mounted_at(target: Path) -> MountPoint | None:
 def list_mount_points(number: int) -> tuple[MountPoint, ...]:
     """Return all mount points of the device `number` (dev_t) in this mount namespace.
 
-    Those of its filesystem, and those to which its node is bound. Raises: OSError.
+    They include the paths to which its device node is bound. Raises: OSError.
     """
     return tuple(map(mount_point, mount_table.table().showing(number)))
 
 
 def nodes() -> frozenset[int]:
-    """Return dev_t of all block devices whose nodes are bound somewhere: they are given to pods.
+    """Return the numbers (dev_t) of all block devices whose nodes are bound somewhere outside of
+    /dev, as for pods.
 
-    Not in /dev itself: so a container is given a device that its own program is to use. Raises:
-    OSError.
+    Nodes bound in /dev do not count: they belong to a container's own program. Raises: OSError.
     """
     nodes = mount_table.table().nodes()
     return frozenset(number for number, mount in nodes if Path("/dev") not in mount.target.parents)
 
 
 def bound_nodes() -> frozenset[int]:
-    """Return dev_t of all block devices whose nodes are bound somewhere, in /dev too.
+    """Return the numbers (dev_t) of all block devices whose nodes are bound somewhere, including
+    /dev.
 
-    Also of devices that are gone, or were bound to something else since. Raises: OSError.
+    The device may not exist any more, or be bound to another file now. Raises: OSError.
     """
     return mount_table.table().node_numbers()
 
@@ -61,7 +62,9 @@ def list_filesystem_mounts(number: int) -> tuple[Mount, ...]:
 
 
 def filesystems() -> Mapping[int, Sequence[Mount]]:
-    """Return the mounts of all block devices, by dev_t, read once. Raises: OSError."""
+    """Return the mounts of the filesystems of all block devices, by device number (dev_t), read
+    once. Raises: OSError.
+    """
     mounts = dict[int, list[Mount]]()
     for mount in mount_table.mounts():
         if number := device_number(mount):
@@ -70,15 +73,17 @@ def filesystems() -> Mapping[int, Sequence[Mount]]:
 
 
 def listed_filesystems() -> Callable[[int], Sequence[Mount]]:
-    """List the mounts once, and return a function like `list_filesystem_mounts` that answers from
-    this list. Raises: OSError.
+    """List the mounts once, and return a function like `list_filesystem_mounts` that uses this
+    list. Raises: OSError.
     """
     showing = mount_table.table().listed()
     return lambda number: [each for each in showing(number) if device_number(each) == number]
 
 
 def mount_point(mount: Mount) -> MountPoint:
-    """Describe a mount: which device it shows, as a filesystem or a node, and how."""
+    """Return the MountPoint for a mount: the mounted device, as a filesystem or a node, and the
+    options.
+    """
     node = node_number(mount)
     number = node or device_number(mount)
     options = mount.options | mount.super_options
@@ -96,10 +101,12 @@ def mount_point(mount: Mount) -> MountPoint:
 
 
 def label(number: int) -> str:
-    """Return the id of the image that the device `number` (dev_t) shows; "" if it shows none.
+    """Return the id of the image to which the device `number` (dev_t) belongs; "": it is not of an
+    image.
 
-    Known by the path of its backing file, by our layer, or by its LUKS2 container. Not by
-    lo_file_name: who has the node of a loop device may change that (LOOP_SET_STATUS64).
+    It is found by the path of the backing file, by our device-mapper device, or by the LUKS2
+    container. lo_file_name is not used, because a pod with the node of a loop device can change it
+    (LOOP_SET_STATUS64).
     """
     if os.major(number) != LOOP_MAJOR:
         return dm.layer_volume_id(number) or _name_of_mapping(number)
@@ -107,15 +114,16 @@ def label(number: int) -> str:
 
 
 def image_id(backing_file: str) -> str:
-    """Return the id of the image whose file has this path; "" if it is no image of a pool."""
+    """Return the id of the image whose file has this path; "": it is not of an image in a pool."""
     *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
     return folder if name == IMAGE_FILE else ""
 
 
 def device_path(number: int) -> Path:
-    """Return the node of a block device by the kernel's own name: /dev/loop5, /dev/dm-3.
+    """Return the device node of a block device with the kernel's name, such as /dev/loop5 or
+    /dev/dm-3.
 
-    If the device is gone: a path that no device has.
+    If the device does not exist, the path is one that no device has.
     """
     path = block.sysfs(number)
     with suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""Checks of an open directory by its descriptor, never by its path a second time.
+"""Checks of an open directory by its file descriptor, never by its path again.
 
-A path may show another filesystem at each question. struct statx: <linux/stat.h>.
+Between two uses of a path something may be mounted there. struct statx: <linux/stat.h>.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def is_whole_filesystem(fd: int) -> bool:
-    """Return whether it is the root of a mounted filesystem, all of it.
+    """Return whether the directory is the root of a mounted filesystem.
 
-    A bind mount of a directory is not, nor is a subvolume, nor what was unmounted lazily.
-    Raises: OSError.
+    False for a bind mount of another directory, a subvolume, and a filesystem that was unmounted
+    lazily. Raises: OSError.
     """
     mount = mount_table.find_by_descriptor(fd) if is_mount_root(fd) else None
     return mount is not None and mount.root == "/"
 
 
 def is_local_disk(fd: int) -> bool:
-    """Return whether it is the root of a mounted filesystem on a disk of this machine.
+    """Return whether the directory is the root of a mounted filesystem on a disk of this machine.
 
-    Known by its type, see _LOCAL. Raises: OSError.
+    Decided by the filesystem's type, see _LOCAL. Raises: OSError.
     """
     mount = mount_table.find_by_descriptor(fd) if is_whole_filesystem(fd) else None
     return mount is not None and mount.fs_type in _LOCAL
 
 
 def is_mount_root(fd: int) -> bool:
-    """Return whether it is the root of the mount that it lies on. Raises: OSError."""
+    """Return whether the directory is the root of its mount. Raises: OSError."""
     answer = ctypes.create_string_buffer(256)
     asked = (fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_STATS, answer)
     if _libc.statx(*asked) < 0:
@@ -63,9 +63,10 @@ def is_mount_root(fd: int) -> bool:
 
 
 def filesystem_uuid(fd: int) -> str:
-    """Return in hex what identifies the filesystem after a reboot too; "" if it has none.
+    """Return an identifier of the directory's filesystem, in hex, that survives a reboot; "": it
+    has none.
 
-    Its UUID, else f_fsid, which ext4 makes of its UUID. Raises: OSError.
+    It is the UUID, or else f_fsid, which ext4 derives from its UUID. Raises: OSError.
     """
     for request, size, start in (
         (FS_IOC_GETFSUUID, 17, 1),
@@ -80,10 +81,11 @@ def filesystem_uuid(fd: int) -> str:
 
 
 def filesystem_key(fd: int) -> str:
-    """Return a key that is equal for directories that share the free space of one filesystem.
+    """Return a key that is equal for two directories if they share the free space of one
+    filesystem.
 
-    Only valid while both are mounted. btrfs has a device number for each subvolume, so its UUID
-    is used. Raises: OSError.
+    Only valid while both are mounted. On btrfs, which has a device number for each subvolume, the
+    key is the UUID. Raises: OSError.
     """
     if answer := _asked(fd, BTRFS_IOC_FS_INFO, 1024):
         return answer[16:32].hex()
@@ -92,7 +94,8 @@ def filesystem_key(fd: int) -> str:
 
 
 def xfs_reflinks(fd: int) -> bool:
-    """Return whether files of this xfs can share blocks, as its superblock says; False: no xfs.
+    """Return whether files on this xfs can share blocks, according to its superblock. False: no
+    xfs, or not.
 
     Raises: OSError.
     """

@@ -1,4 +1,6 @@
-"""Creates and removes the last component of a target path, and nothing else of it."""
+"""Creates and removes the last component of a target path. Its parent directories are never
+changed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from driver.core.errors import Refused
 
 
 def make_directory(target: Path, undo: ExitStack) -> bool:
-    """Create a directory, to be removed by `undo`, and return True; False if it is there already.
+    """Create a directory, which `undo` removes again, and return True; False if it exists.
 
-    Raises: Refused, if it is something else, or has no parent; OSError.
+    Raises: Refused, if something else exists there, or the parent is missing; OSError.
     """
     is_new = _is_newly_made(lambda: os.mkdir(target, 0o750), target)
     if is_new:
@@ -25,9 +27,10 @@ def make_directory(target: Path, undo: ExitStack) -> bool:
 
 
 def make_file(target: Path, undo: ExitStack) -> None:
-    """Make an empty file to bind a device node to, removed by `undo`; no-op if it is there.
+    """Create an empty file to which a device node can be bound, and which `undo` removes again;
+    no-op if it exists.
 
-    Raises: Refused, if it is something else, or has no parent; OSError.
+    Raises: Refused, if something else exists there, or the parent is missing; OSError.
     """
     if _is_newly_made(lambda: os.mknod(target, stat.S_IFREG | 0o600), target):
         undo.callback(_quietly, os.unlink, target)
@@ -36,9 +39,9 @@ def make_file(target: Path, undo: ExitStack) -> None:
 
 
 def refuse_filled(target: Path) -> None:
-    """Check that a directory is empty, for else it could not be removed afterwards.
+    """Check that a directory is empty, because otherwise it could not be removed after an unmount.
 
-    Raises: Refused, if it is not; OSError.
+    Raises: Refused, if it is not empty; OSError.
     """
     with os.scandir(target) as entries:
         if entry := next(entries, None):
@@ -46,8 +49,8 @@ def refuse_filled(target: Path) -> None:
 
 
 def try_removing_directory(target: Path) -> bool:
-    """Remove an empty directory, and return whether there was one. The kernel refuses a mount point
-    (EBUSY) by itself, and looks at nothing that is mounted there.
+    """Remove an empty directory, and return whether there was one. A mount point is not removed,
+    and its filesystem is not accessed: the kernel returns EBUSY.
     """
     try:
         os.rmdir(target)
@@ -57,7 +60,7 @@ def try_removing_directory(target: Path) -> bool:
 
 
 def remove(target: Path) -> None:
-    """Remove an empty directory or an empty file, as `make_directory` and `make_file` make them.
+    """Remove an empty directory or an empty file, as `make_directory` and `make_file` create them.
 
     Raises: Refused, if it is something else, or a file with contents; OSError.
     """

@@ -1,12 +1,13 @@
-"""The child program that keeps filesystems frozen, and thaws them whatever happens to its parent.
+"""The child process that freezes filesystems, and thaws them even if its parent is killed.
 
-Run as `python -I -S thaw.py FD`, FD being one end of a SOCK_SEQPACKET pair. A message on it is one
-freeze: the bound in seconds as text, and as descriptors first a socket of its own, then the mounted
-directories. On that socket the child answers the errno of each FIFREEZE ("0 0 16"), or "late" at
-the bound; then the parent sends "thaw" and gets "thawed" or "late". An end of file on it, or the
-bound, thaws as well: so a parent that is killed leaves nothing frozen.
+It is run as `python -I -S thaw.py FD`, where FD is one end of a SOCK_SEQPACKET pair. Each message
+is a request to freeze: its text is the time limit in seconds, and its descriptors are first a
+socket for this request, then the mounted directories. On that socket the child answers with the
+errno of each FIFREEZE ("0 0 16"), or with "late" at the time limit; then the parent sends "thaw"
+and gets "thawed" or "late". The filesystems are also thawed at the end of file on that socket and
+at the time limit, so a killed parent leaves none frozen.
 
-Only builtin modules, so that it stays small; nothing here may write to any filesystem.
+Only builtin modules are imported, to keep it small. Nothing here may write to any filesystem.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _FOREVER: Final = 1 << 20  # seconds
 
 
 class Freeze:
-    """One freeze, with a thread for each filesystem: each FIFREEZE waits some 30 ms for RCU."""
+    """One request to freeze, with a thread for each filesystem, because each FIFREEZE waits some 30
+    ms for RCU.
+    """
 
     def __init__(self, fds: list[int]) -> None:
         self._lock = _thread.allocate_lock()
@@ -51,7 +54,7 @@ class Freeze:
             _start(self._freeze, fd)
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds`; return whether every FIFREEZE has ended, successful or not."""
+        """Wait at most `seconds`. Returns whether every FIFREEZE has ended, successfully or not."""
         ended = self._done.acquire(timeout=max(0.0, seconds))
         if ended:
             self._done.release()
@@ -62,11 +65,13 @@ class Freeze:
         return " ".join(map(str, self._codes.values())).encode()
 
     def good(self) -> bool:
-        """Return whether all are frozen, by us or (EBUSY) by somebody else."""
+        """Return whether all filesystems are frozen, by this child or (EBUSY) by somebody else."""
         return all(code in {0, errno.EBUSY} for code in self._codes.values())
 
     def thaw(self) -> None:
-        """Thaw what is frozen now; a FIFREEZE that still runs is followed by a thaw of its own."""
+        """Thaw the filesystems; one whose FIFREEZE is still running is thawed when that has
+        ended.
+        """
         with self._lock:
             self._over = True
             frozen = [fd for fd, code in self._codes.items() if code == 0]
@@ -88,9 +93,10 @@ class Freeze:
 
 
 def serve(talk: _socket.socket, fds: list[int], bound: float) -> None:
-    """Freeze `fds` (descriptors); thaw them at the parent's word or after `bound` seconds.
+    """Freeze the filesystems open as `fds`; thaw them on the parent's request or after `bound`
+    seconds.
 
-    Answers on `talk`. Returns when everything is thawed and closed.
+    Answers on the socket `talk`. Returns when everything is thawed and closed.
     """
     end = time.monotonic() + bound
     freeze = Freeze(fds)
@@ -111,9 +117,9 @@ def serve(talk: _socket.socket, fds: list[int], bound: float) -> None:
 
 
 def main(fd: int) -> None:
-    """Serve requests until the parent is gone, then wait until every freeze has ended.
+    """Serve requests until the parent has ended, then wait until everything is thawed.
 
-    `fd`: our end of the socket for requests.
+    `fd`: this process's end of the socket for requests.
     """
     _prepare_process(fd)
     requests = _socket.socket(fileno=fd)

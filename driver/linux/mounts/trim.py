@@ -17,10 +17,12 @@ _RANGE: Final = struct.Struct("=QQQ")  # start, len, minlen
 
 
 def trim(mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
-    """Discard the free extents in a range of the mounted filesystem, and return their bytes.
+    """Discard the free extents in a range (bytes) of the mounted filesystem, and return how many
+    bytes were discarded.
 
-    `smallest`: shorter extents are left. Returns 0 if `mount.target` shows another filesystem by
-    now. Raises: OSError: EOPNOTSUPP if the device or the filesystem cannot.
+    `smallest`: shorter extents are skipped. Returns 0 if another filesystem is mounted at
+    `mount.target` now. Raises: OSError: EOPNOTSUPP if the device or the filesystem does not support
+    it.
     """
     fd = os.open(mount.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Unmounts a filesystem that may be busy: with retries, and with its users' names in the error."""
+"""Unmounts a filesystem that may be busy: with retries, and an error that names its users."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are s
 
 
 def unmount_patiently(target: Path) -> None:
-    """Unmount one layer; try again for _TIMEOUT seconds while it is busy and no holder is found.
+    """Unmount the topmost mount; while it is busy and no user is found, retry for _TIMEOUT seconds.
 
-    A path lookup keeps a mount busy for the time of one system call, also the statfs of a
-    monitor: such a holder is not named. Raises: Refused, if it stays busy, or a holder is
-    found; Failed.
+    A path lookup keeps a mount busy for the time of one system call, for example the statfs of a
+    monitor; such a user is not found. Raises: Refused, if it stays busy, or a user is found;
+    Failed.
     """
     end = time.monotonic() + _TIMEOUT
     for attempt in count():
@@ -37,7 +37,7 @@ def unmount_patiently(target: Path) -> None:
 
 
 def not_unmounted(target: Path, error: OSError) -> Refused | Failed:
-    """Return the error for a failed unmount; it names the holders."""
+    """Return the error for a failed unmount; its text names the users."""
     if error.errno != errno.EBUSY or not mount_table.at(target):
         return Failed(f"{target} could not be unmounted: {error.strerror}")
     users = ", ".join(_users(target)) or "a process that is not visible here"

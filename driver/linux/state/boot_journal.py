@@ -1,9 +1,9 @@
-"""Records of this boot of the machine: FOLDER/<boot id>.journal, a line for each change.
+"""Records that are valid for one boot of the machine: FOLDER/<boot id>.journal, a line for each
+change.
 
 {"key": ..., "record": {...}} sets a record, {"key": ..., "record": null} removes it; the last line
-about a key counts. Nothing is synced: what was written survives the end of the process, and a power
-cut ends the boot, so that the records are worth nothing afterwards. So a change costs one write(2)
-to the page cache. A line that was cut off is skipped.
+of a key wins. Nothing is synced: a change, one write(2) to the page cache, survives the end of the
+process, and after a power cut the boot, and so the records, are over. A truncated line is skipped.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _FACTOR: Final = 4  # how much longer than just after the last compaction a jour
 
 
 class BootJournal:
-    """Implement records.Storage with one file, to which changes are appended.
+    """Implements records.Storage with one file, to which changes are appended.
 
-    `folder` is made at the first write, and files of earlier boots in it are removed then.
-    `boot`: the id of this boot of the machine.
+    `folder` is created at the first write, when files of earlier boots in it are removed. `boot`:
+    the id of this boot of the machine.
     """
 
     def __init__(self, folder: Path, boot: str) -> None:
@@ -49,9 +49,9 @@ class BootJournal:
             return {}
 
     def write(self, changes: Mapping[str, Mapping[str, str] | None]) -> None:
-        """Append the changes (None: the record was removed). Raises: OSError.
+        """Append the changes; a None removes the record. Raises: OSError.
 
-        If that fails, some of them may be written; they may be written again.
+        After an error some of them may be written; they may be written again.
         """
         if self._fd < 0 or not os.fstat(self._fd).st_nlink:  # somebody has removed the file
             self._open()

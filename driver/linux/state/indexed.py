@@ -8,7 +8,7 @@ Record = Mapping[str, str]
 
 
 class IndexedRecords:
-    """Records by key; not safe for several threads.
+    """Records in memory by key. Not thread-safe.
 
     `index`: the field by whose values records are found without a search; "": none.
     """

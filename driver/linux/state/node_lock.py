@@ -1,4 +1,4 @@
-"""The lock that allows one driver of a name on a node: flock(2) on a folder."""
+"""The lock that allows only one driver of a name on a node: flock(2) on a folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _INTERVAL: Final = 0.2  # seconds between two attempts
 
 
 def lock_node(folder: Path, driver_name: str, timeout: float = HANDOVER) -> int | None:
-    """Lock `folder`, the driver's own in kubelet's directory, as long as this process lives.
+    """Lock `folder`, the driver's own folder in kubelet's directory, until this process ends.
 
-    Waits at most `timeout` seconds for a driver that is about to leave, as when a node moves from
-    one DaemonSet to another. Returns the descriptor with the lock; None: the folder is locked by a
-    process that was killed and has not ended yet. Raises: Refused: another driver has it; OSError.
+    Waits at most `timeout` seconds for another process to release it, as when a node moves from one
+    DaemonSet to another. Returns the descriptor with the lock; None: the lock is held by a process
+    that was killed and has not ended yet. Raises: Refused: another driver holds it; OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""The state that a driver keeps on its node, outside of its pools."""
+"""The state that a driver stores on its node, outside of its pools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
 
 def node_state(state_dir: Path, driver_name: str) -> NodeState:
-    """Return the records of a driver on this node; a machine may have several drivers.
+    """Return the stored records of the driver `driver_name` on this node, which may have several
+    drivers.
 
     Raises: OSError, if the boot id cannot be read.
     """

@@ -18,9 +18,9 @@ _SUFFIX: Final = ".json"
 
 
 class RecordFiles:
-    """Implement records.Storage with a file for each record, synced before `write` returns.
+    """Implements records.Storage with a file for each record, synced before `write` returns.
 
-    `folder` is made at the first write.
+    `folder` is created at the first write.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class RecordFiles:
         return records
 
     def write(self, changes: Mapping[str, Mapping[str, str] | None]) -> None:
-        """Write the records of `changes`, and remove those that are None there. Raises: OSError."""
+        """Write the records in `changes`, and remove those whose value is None. Raises: OSError."""
         for key, record in changes.items():
             if record is None:
                 self._remove(self._path(key))

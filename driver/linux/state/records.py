@@ -1,7 +1,7 @@
-"""Small records by key, served from memory, and written to disk by a thread.
+"""Small records by key, read from memory, and written to disk by a thread.
 
-So a disk that is full, read-only or stands still neither stops a pod from being taken down nor
-keeps a healthy pool from working.
+So a disk that is full, read-only or hanging neither prevents unmounting a pod's volumes nor keeps a
+healthy pool from working.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IDLE: Final = 2.0  # seconds that the writer waits for more
 
 
 class Storage(Protocol):
-    """Where records are kept; used by one thread at a time."""
+    """The disk storage of records; used by one thread at a time."""
 
     folder: Path
 
@@ -31,13 +31,14 @@ class Storage(Protocol):
         """Return all records by key. Raises: OSError."""
 
     def write(self, changes: Mapping[str, Record | None]) -> None:
-        """Write the records of `changes`, and remove those that are None there. Raises: OSError;
-        then all of them will be written again.
+        """Write the records in `changes`, and remove those whose value is None.
+
+        Raises: OSError; then all of them will be written again.
         """
 
 
 class StoredRecords:
-    """Implement core.ports.Records on a `storage`.
+    """Implements core.ports.Records on a `storage`.
 
     `index`: the field by whose values `find` finds records without a search; "": none.
     """
@@ -54,13 +55,14 @@ class StoredRecords:
 
     @property
     def problem(self) -> str | None:
-        """Return why records cannot be read or written, or could not in time; None: they can."""
+        """Return why records cannot be read or written, or could not in time; None: there is no
+        such problem.
+        """
         return self._problem
 
     def get(self, key: str) -> Record | None:
-        """Return the record of `key`, from memory, or None.
-
-        None also if the disk could not be read yet.
+        """Return the record of `key` from memory; None: there is none, or the disk could not be
+        read yet.
         """
         with self._lock:
             return self._loaded().get(key)
@@ -76,10 +78,10 @@ class StoredRecords:
             return self._loaded().find(field, value)
 
     def write(self, key: str, record: Record) -> None:
-        """Set the record of `key`, and wait at most TIMEOUT seconds until it is written.
+        """Set the record of `key`, and wait at most TIMEOUT seconds until it is on the disk.
 
-        No-op if it is there already. Never fails: a disk that does not take it is reported by
-        `problem`, and the record is kept in memory and written later.
+        No-op if the record is the same. Never fails: if it cannot be written, `problem` reports
+        that, and the record stays in memory and is written later.
         """
         with self._lock:
             if self._loaded().get(key) == record and key not in self._unwritten:
@@ -94,8 +96,8 @@ class StoredRecords:
                     self._report(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def remove(self, key: str) -> None:
-        """Remove the record of `key`; no-op if there is none. It is removed from the disk with the
-        next record that is written, or after IDLE seconds.
+        """Remove the record of `key`; no-op if there is none. It is removed from the disk together
+        with the next write, or after IDLE seconds.
         """
         with self._lock:
             if self._loaded().remove(key) or self._unread:
@@ -103,7 +105,7 @@ class StoredRecords:
                 self._start_writer()
 
     def flush(self) -> bool:
-        """Wait a moment until everything is on the disk. Returns False if it is not."""
+        """Wait a moment until all records are on the disk. Returns False if they are not."""
         with self._lock:
             reply = self._call_writer() if self._unwritten else None
         if reply:

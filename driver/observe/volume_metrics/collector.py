@@ -1,8 +1,9 @@
-"""The metrics of each volume, written as text: objects would be too slow for 10,000 volumes.
+"""The metrics of each volume, written as text, because a client library would be too slow for
+10,000 volumes.
 
-One pass over what is known in memory, the kernel's counters, and the usage of what is mounted. No
-pool is asked. A family is made by one comprehension over all volumes, and a volume's labels once
-for as long as it is the same volume.
+They are made in one pass over the volumes known in memory, the kernel's counters, and the usage of
+mounted filesystems. No pool is read. Each metric is made by one comprehension over all volumes, and
+a volume's labels are cached as long as the volume does not change.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class VolumeMetrics:
         return samples.text()
 
     def usages(self) -> Sequence[tuple[Volume, Usage]]:
-        """Return the usage of each volume whose filesystem is mounted, and answers."""
+        """Return the usage of each volume whose filesystem is mounted and answers in time."""
         return [(each.volume, usage) for each, usage in self._usages(self._known(Counter()))]
 
     def _known(self, snapshots: Counter[str]) -> Iterator[_Known]:

@@ -61,7 +61,7 @@ LIMITS: Final = {  # direction and unit
 
 
 class Samples:
-    """Collects samples, and writes all families in Prometheus' text format."""
+    """Collects samples of metrics, and writes all metrics in Prometheus' text format."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[str]] = {name: [] for name in FAMILIES}
@@ -73,12 +73,14 @@ class Samples:
     def add_attribute(
         self, name: str, attribute: str, samples: Sequence[tuple[Labels, Any]]
     ) -> None:
-        """Add samples of the metric `name` whose values are an attribute of objects."""
+        """Add samples of the metric `name`. `samples`: labels and objects; `attribute`: the
+        objects' attribute with the value.
+        """
         value = attrgetter(attribute)
         self._lines[name] += [f"{name}{labels}}} {value(item)}\n" for labels, item in samples]
 
     def text(self) -> bytes:
-        """Return all families, with their types and help texts."""
+        """Return all metrics, with their types and help texts."""
         text: list[str] = []
         for name, (kind, help_text) in FAMILIES.items():
             text.append(f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n")

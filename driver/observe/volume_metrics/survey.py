@@ -1,6 +1,6 @@
-"""Surveys all volumes in intervals: their faults, and the space that they occupy.
+"""Surveys all volumes periodically: their faults, and the space that they occupy.
 
-That may wait for a disk, so it is not done when the metrics are read.
+A survey may wait for a disk, so it is not done when the metrics are read.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ OnChange = Callable[[AnyVolume, tuple[Fault, ...]], None]
 
 
 class VolumeSurvey:
-    """What was last seen of the volumes of all pools. Surveyed on one thread, read from any.
+    """The results of the last survey of the volumes of all pools. Surveyed by one thread, read by
+    any.
 
-    `on_change` is called with each volume whose kinds of faults are others than before, and with
-    its faults; (): it is healthy again. `on_pool` is called with the name and the faults of each
-    pool that answers.
+    `on_change`: called with each volume whose faults are of other kinds than before, and with its
+    faults (empty: it is healthy again). `on_pool`: called with the name and the faults of each pool
+    that answers.
     """
 
     def __init__(

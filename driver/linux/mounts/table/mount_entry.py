@@ -1,4 +1,4 @@
-"""One mount as the kernel describes it, and which block device it shows."""
+"""One mount as the kernel describes it, and the number of the mounted block device."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OPTION: Final = re.compile(r'(?:[^,"]|"[^"]*")+')  # an SELinux context has com
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount as proc_pid_mountinfo(5) and statmount(2) show it.
+    """A mount as proc_pid_mountinfo(5) and statmount(2) describe it.
 
-    `id`, `parent`: unique ones if statmount is used (2^31 and more), else those that the kernel
-    uses again.
+    `id`, `parent`: the unique ids if statmount is used (2^31 and more), else the ids that the
+    kernel reuses.
     """
 
     id: int
@@ -33,24 +33,25 @@ class Mount:
 
 
 def unescape(field: str) -> str:
-    """Return a field with its octal escapes, such as 040 for a space, resolved."""
+    """Return a field of mountinfo with its octal escapes, such as 040 for a space, resolved."""
     if "\\" not in field:
         return field
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
 def split_options(options: str, more: Iterable[str] = ()) -> frozenset[str]:
-    """Return the options of a filesystem, escaped and separated by commas, and `more` ones."""
+    """Split the comma-separated, escaped options of a filesystem, and add the options `more`."""
     words = unescape(options)
     split = _OPTION.findall(words) if '"' in words else filter(None, words.split(","))
     return frozenset((*more, *split))
 
 
 def device_number(mount: Mount) -> int:
-    """Return dev_t of the block device behind a mounted filesystem; 0: none.
+    """Return the number (dev_t) of the block device of a mounted filesystem; 0: it has none.
 
-    btrfs has an anonymous st_dev; the name in its source field is the one that
-    BTRFS_IOC_DEV_INFO gives too, and needs no open file on a filesystem that may be broken.
+    As the st_dev of btrfs is anonymous, the number is that of the device named as its source.
+    BTRFS_IOC_DEV_INFO would give the same device, but needs an open file on a filesystem that may
+    be broken.
     """
     if os.major(mount.device):
         return mount.device
@@ -58,28 +59,34 @@ def device_number(mount: Mount) -> int:
 
 
 def node_number(mount: Mount) -> int:
-    """Return dev_t of a block device node that is bound somewhere; 0: it is anything else."""
+    """Return the number (dev_t) of a block device whose node is bind-mounted; 0: the mount is
+    something else.
+    """
     return (number_by_node_name(mount) or rdev(mount.target)) if may_be_node(mount) else 0
 
 
 def number_by_node_name(mount: Mount) -> int:
-    """Return dev_t of a block device whose node on devtmpfs a mount shows; 0: not known.
+    """Return the number (dev_t) of a block device whose node on devtmpfs is bind-mounted; 0:
+    unknown.
 
-    The kernel chose the name there, so sysfs knows it; /dev of a container is a tmpfs.
+    The kernel chose the node's name, so sysfs has it; this does not work for the /dev of a
+    container, which is a tmpfs.
     """
     return read_number(Path("/dev" + mount.root)) if mount.fs_type == "devtmpfs" else 0
 
 
 def may_be_node(mount: Mount) -> bool:
-    """Return whether the mount shows a part of a tmpfs or devtmpfs.
+    """Return whether the mount's root is inside of a tmpfs or devtmpfs, as for a device node.
 
-    A node is such a part; every pod has several tmpfs that are shown whole.
+    Most tmpfs mounts of pods are of the whole filesystem, and so no nodes.
     """
     return mount.root != "/" and mount.fs_type in _IN_MEMORY
 
 
 def read_number(node: Path) -> int:
-    """Return dev_t of the block device called `node`: from sysfs, else of the node; 0: none."""
+    """Return the number (dev_t) of the block device with the node `node`, from sysfs, or else from
+    the node; 0: there is none.
+    """
     if node.is_relative_to("/dev"):
         name = "!".join(node.parts[2:])  # how sysfs spells /dev/cciss/c0d0
         try:
@@ -91,7 +98,9 @@ def read_number(node: Path) -> int:
 
 
 def rdev(node: Path) -> int:
-    """Return dev_t of a block device node; 0: it is something else, or cannot be examined."""
+    """Return the number (dev_t) of a block device node; 0: it is something else, or cannot be
+    examined.
+    """
     try:
         status = os.stat(node)
     except OSError:

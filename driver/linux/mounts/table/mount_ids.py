@@ -1,7 +1,7 @@
-"""The id of the mount of a path, by path lookup alone: no filesystem is asked.
+"""The id of the mount at a path, found by path lookup without accessing the filesystem.
 
-So a broken or hung filesystem shows up too. See name_to_handle_at(2): the buffer is too small for
-the handle, so the call fails, and has set the id of the mount by then. statx(2) would ask the
+So it also works for a broken or hanging filesystem. name_to_handle_at(2) is called with a buffer
+that is too small, so it fails, but has set the mount id before. statx(2) would access the
 filesystem.
 """
 
@@ -24,11 +24,11 @@ _unlocked: Final = ctypes.PyDLL(None)  # keeps the interpreter's lock: for what 
 
 
 def topmost(target: Path, *, unique: bool) -> int | None:
-    """Return the id of the uppermost mount at `target`; None: nothing is mounted there.
+    """Return the id of the topmost mount at `target`; None: nothing is mounted there.
 
-    Symbolic links in the parents are followed (kubelet's directory may be one), the last
-    component is never touched. `unique`: the id that is never used again (Linux 6.12), else
-    that of mountinfo. Raises: OSError.
+    Symbolic links in the parents are followed (kubelet's directory may be one), but not one in the
+    last component. `unique`: return the id that is never reused (Linux 6.12), else that of
+    mountinfo. Raises: OSError.
     """
     folder, name = os.path.split(target)
     try:
@@ -46,7 +46,7 @@ def topmost(target: Path, *, unique: bool) -> int | None:
 
 
 def descriptor_mount_id(fd: int, *, unique: bool) -> int:
-    """Return the id of the mount that an open descriptor lies on. Raises: OSError."""
+    """Return the id of the mount on which an open file lies. Raises: OSError."""
     return _mount_id(fd, "", unique=True) if unique else _mount_id_in_proc(fd)
 
 

@@ -1,7 +1,7 @@
-"""The table of mounts: by statmount(2) if the kernel has it, else from mountinfo.
+"""The table of mounts: read by statmount(2) if the kernel supports it, else from mountinfo.
 
-No mount point is asked by stat, so that a broken or hung filesystem shows up and can be taken down.
-All functions ask about the mount namespace of the calling thread.
+No mounted filesystem is accessed, so that a broken or hanging one can be found and unmounted. All
+functions concern the mount namespace of the calling thread.
 """
 
 from __future__ import annotations
@@ -18,50 +18,51 @@ from driver.linux.mounts.table.statmount_table import StatmountTable
 
 
 class MountTable(Protocol):
-    """Questions about the mounts of this thread's namespace; all raise OSError."""
+    """Queries of the mounts in this thread's mount namespace; all raise OSError."""
 
     def topmost_at(self, target: Path) -> Mount | None:
-        """Return the uppermost mount exactly at `target`; None: nothing is mounted there.
+        """Return the topmost mount exactly at `target`; None: nothing is mounted there.
 
-        Symbolic links in the parents are followed (kubelet's directory may be one), the last
-        component is never touched. Raises: EAGAIN, if the mounts there change all the time.
+        Symbolic links in the parents are followed (kubelet's directory may be one), but not one in
+        the last component. Raises: EAGAIN, if the mounts there change all the time.
         """
 
     def at(self, target: Path) -> tuple[Mount, ...]:
-        """Return the mounts exactly at `target`, lowest first, without those that another mount
-        hides; resolved as by `topmost_at`.
+        """Return the mounts exactly at `target`, lowest first, without those that are hidden below
+        another mount. `target` is resolved as by `topmost_at`.
         """
 
     def find_by_descriptor(self, fd: int) -> Mount | None:
-        """Return the mount that an open descriptor lies on; None: it was unmounted meanwhile.
+        """Return the mount on which an open file lies; None: it was unmounted since.
 
-        Asks nothing of any path, so that what is mounted there meanwhile cannot answer in its
-        place.
+        No path is used, so a mount that was made over it since is not returned instead.
         """
 
     def mounts(self) -> tuple[Mount, ...]:
         """Return all mounts."""
 
     def showing(self, number: int) -> tuple[Mount, ...]:
-        """Return the mounts that show the block device `number` (dev_t): its filesystem, or its
+        """Return the mounts of the block device `number` (dev_t): of its filesystem, and of its
         node.
         """
 
     def listed(self) -> Callable[[int], tuple[Mount, ...]]:
-        """List the mounts once, and return what tells, as `showing` does, which of them show a
+        """List the mounts once, and return a function like `showing` that uses this list."""
+
+    def nodes(self) -> tuple[tuple[int, Mount], ...]:
+        """Return the bind mounts of block device nodes, each with the number (dev_t) of the
         device.
         """
 
-    def nodes(self) -> tuple[tuple[int, Mount], ...]:
-        """Return the mounts that show the node of a block device, each with the device's dev_t."""
-
     def node_numbers(self) -> frozenset[int]:
-        """Return dev_t of all block devices whose nodes are shown by a mount."""
+        """Return the numbers (dev_t) of all block devices whose nodes are bind-mounted
+        somewhere.
+        """
 
 
 @cache
 def table() -> MountTable:
-    """Return how the mounts are asked for on this machine, tried once."""
+    """Return the implementation of MountTable that this kernel supports; it is chosen once."""
     try:
         root = mount_ids.topmost(Path("/"), unique=True)
     except OSError:
@@ -70,7 +71,7 @@ def table() -> MountTable:
 
 
 def topmost_at(target: Path) -> Mount | None:
-    """Return the uppermost mount exactly at `target`, or None; see MountTable."""
+    """Return the topmost mount exactly at `target`, or None; see MountTable."""
     return table().topmost_at(target)
 
 
@@ -88,7 +89,7 @@ def is_mount_point(target: Path) -> bool:
 
 
 def find_by_descriptor(fd: int) -> Mount | None:
-    """Return the mount that an open descriptor lies on, or None; see MountTable."""
+    """Return the mount on which an open file lies, or None; see MountTable."""
     return table().find_by_descriptor(fd)
 
 
@@ -98,7 +99,7 @@ def mounts() -> tuple[Mount, ...]:
 
 
 def list_below(target: Path) -> tuple[Path, ...]:
-    """Return where something is mounted below `target`: each such mount keeps it busy.
+    """Return the mount points below `target`, each of which keeps the mount at `target` busy.
 
     Raises: OSError.
     """

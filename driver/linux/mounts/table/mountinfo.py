@@ -1,7 +1,7 @@
-"""The mounts of /proc/thread-self/mountinfo; see proc_pid_mountinfo(5).
+"""The mounts according to /proc/thread-self/mountinfo; see proc_pid_mountinfo(5).
 
-All of it is read for each question, and the kernel writes it at a cost that is quadratic among
-slave mounts, so it is for kernels without statmount(2).
+The whole file is read for each query, and generating it takes the kernel time that grows with the
+square of the number of slave mounts. So it is used only on kernels without statmount(2).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAGE: Final = 64 * 1024  # bytes to ask for
 
 
 class MountinfoTable:
-    """Implement mount_table.MountTable by reading mountinfo."""
+    """Implements mount_table.MountTable by reading mountinfo."""
 
     def topmost_at(self, target: Path) -> Mount | None:
         return next(reversed(self.at(target)), None)
@@ -78,8 +78,7 @@ class MountinfoTable:
 def read() -> str:
     """Return the text of this thread's mountinfo. Raises: OSError.
 
-    The kernel gives a page for each read(2); since Linux 5.8 a mount that stays is not skipped
-    between two reads.
+    Each read(2) returns at most a page; since Linux 5.8 no mount is skipped between two of them.
     """
     fd, pages = os.open("/proc/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC), list[bytes]()
     try:
@@ -91,14 +90,15 @@ def read() -> str:
 
 
 def parse(text: str) -> tuple[Mount, ...]:
-    """Return all mounts in the kernel's order. Pure, so that tests feed it strings."""
+    """Return all mounts in `text`, the contents of mountinfo, in the kernel's order. Pure."""
     return tuple(_parse_line(line) for line in _lines(text))
 
 
 def layers(text: str, topmost: int) -> tuple[Mount, ...]:
-    """Return the mount with the id `topmost` and those that it covers at its target, lowest first.
+    """Return the mount with the id `topmost` and the mounts that it hides at its target, lowest
+    first.
 
-    `text`: of mountinfo. Empty: it has no mount with that id. Pure.
+    `text`: the contents of mountinfo. Empty if no mount has that id. Pure.
     """
     lines = deque[str]()
     number, target = str(topmost), ""

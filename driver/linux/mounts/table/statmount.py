@@ -1,7 +1,7 @@
-"""The mounts as statmount(2) and listmount(2) report them, by ids that are never used again.
+"""The mounts according to statmount(2) and listmount(2), by ids that are never reused.
 
-Structures and numbers: include/uapi/linux/mount.h. The system calls are of Linux 6.8; mnt_opts
-(6.11) and sb_source (6.13) are needed too, so that an older kernel is asked by mountinfo.
+Structures and numbers: include/uapi/linux/mount.h. The system calls exist since Linux 6.8. mnt_opts
+(6.11) and sb_source (6.13) are needed too, so older kernels use mountinfo.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _libc.syscall.restype = ctypes.c_long
 def is_supported(mount_id: int) -> bool:
     """Return whether this kernel has listmount(2) and statmount(2), with all fields that are read.
 
-    `mount_id`: the unique id of the mount about which it is asked. False also where a filter of
-    system calls (seccomp) refuses them. Never raises OSError.
+    `mount_id`: the unique id of any mount, to try it. False also if seccomp forbids the calls.
+    Never raises OSError.
     """
     try:
         return mount_id in ids(listing()) and _mask(_ask(mount_id)) & _NEEDED == _NEEDED
@@ -70,10 +70,10 @@ def is_supported(mount_id: int) -> bool:
 
 
 def listing() -> bytes:
-    """Return the unique ids of all mounts of this mount namespace that can be reached, ascending.
+    """Return the unique ids of all reachable mounts of this mount namespace, ascending, as bytes.
 
-    As the kernel gives them, 8 bytes each, for thousands of Python's integers take longer than
-    the kernel; see ids. Raises: OSError.
+    Each id has 8 bytes, as the kernel returns it, because converting thousands of them to integers
+    takes longer than the system call; see ids. Raises: OSError.
     """
     pages, last = b"", 0
     while True:
@@ -90,14 +90,14 @@ def listing() -> bytes:
 
 
 def ids(listing: bytes) -> memoryview[int]:
-    """Return the ids of a listing, or of a part of one."""
+    """Return the ids in a result of `listing`, or in a part of it."""
     return memoryview(listing).cast("Q")
 
 
 def entry(mount_id: int) -> Mount | None:
     """Return the mount with that unique id.
 
-    None: it is not there any more, or cannot be reached from this process' root. Raises:
+    None: it does not exist any more, or cannot be reached from this process's root. Raises:
     OSError.
     """
     try:

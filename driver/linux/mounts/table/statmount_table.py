@@ -1,7 +1,8 @@
-"""The table of mounts by statmount(2): the cost of one mount does not depend on the others.
+"""The table of mounts by statmount(2), where the cost of reading a mount does not depend on other
+mounts.
 
-Which mounts show a device takes the list of all ids, some 0.2 us for each mount; what a mount
-shows never changes, so each is examined once.
+Finding the mounts of a device needs the list of all ids, some 0.2 us for each mount. What a mount
+shows never changes, so each is examined only once.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _TRIES: Final = 10  # between the look at a place and the question what is there
 
 
 class StatmountTable:
-    """Implement mount_table.MountTable by statmount(2) and listmount(2).
+    """Implements mount_table.MountTable by statmount(2) and listmount(2).
 
-    An id is never used again, so what was found out about it stays true: the filesystem, and
-    the inode that it shows, whose type and device number never change.
+    Facts about a mount id are cached, because an id is never reused: its filesystem, and the type
+    and device number of its root inode, never change.
     """
 
     def __init__(self) -> None:
