@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import grpc
 from google.protobuf import message_factory
@@ -17,6 +19,8 @@ from csi_proto import csi_pb2 as csi
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 Method = grpc.UnaryUnaryMultiCallable
+
+_REMOVAL_TIMEOUT: Final = 1.0  # seconds from the end of the last stream to that of the socket
 
 
 class CallFailed(Exception):
@@ -97,14 +101,32 @@ class Client:
         return ask, request()
 
     def calls(self, request: inspect_pb2.FollowCallsRequest) -> Iterator[inspect_pb2.Call]:
-        """Yield calls of the driver as they come; without an end unless the request says so.
+        """Yield calls of the driver as they come; until it stops, unless the request says
+        otherwise.
 
         Raises: CallFailed.
         """
+        listened = self._has_socket()
         try:
             yield from self._calls.FollowCalls(request)
         except grpc.RpcError as error:
-            raise self._explained(error) from None
+            if request.past_only or not (listened and self._is_socket_removed()):
+                raise self._explained(error) from None
+
+    def _is_socket_removed(self) -> bool:
+        """Return whether the driver removes its socket now, as only one that stops does.
+
+        gRPC drops what it has not read yet, the good end of a stream too, if it happens to write
+        after the driver has closed the connection.
+        """
+        end = time.monotonic() + _REMOVAL_TIMEOUT
+        while self._has_socket() and time.monotonic() < end:
+            time.sleep(_REMOVAL_TIMEOUT / 20)
+        return not self._has_socket()
+
+    def _has_socket(self) -> bool:
+        scheme, _, path = self._endpoint.partition(":")
+        return scheme == "unix" and Path(path).is_socket()
 
     def pools(self) -> list[cellar.Pool]:
         """Return all pools of the driver. Raises: CallFailed."""

@@ -49,7 +49,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Unary: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 Stream: TypeAlias = Callable[[Any, Context], AsyncIterator[Any]]
 OnFinish: TypeAlias = Callable[[str, str, float], None]  # RPC, name of the code, seconds
-OnEnd: TypeAlias = "Callable[[CallRecord, float], None]"  # the call, seconds
 Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Any]]"
 
 
@@ -110,6 +109,7 @@ class CsiInterceptor(HandlerWrapper):
 
     def __init__(self, on_finish: OnFinish, recent: RecentCalls | None = None) -> None:
         super().__init__()
+        self.running = 0  # calls that are not answered
         self._on_finish = on_finish
         self._recent = recent or RecentCalls()
 
@@ -123,12 +123,13 @@ class CsiInterceptor(HandlerWrapper):
             return None
         return replace_behaviour(
             handler,
-            lambda inner: _recorded_unary(rpc, inner, self._on_end),
-            lambda inner: _recorded_stream(rpc, inner, self._on_end),
+            lambda inner: _recorded_unary(rpc, inner, self),
+            lambda inner: _recorded_stream(rpc, inner, self),
             _tolerant(handler.request_deserializer, is_node=rpc.startswith("Node")),
         )
 
-    def _on_end(self, record: CallRecord, seconds: float) -> None:
+    def on_end(self, record: CallRecord, seconds: float) -> None:
+        """Count a call that was answered after `seconds`, and show it among the last calls."""
         rpc, code = record.rpc, record.code.name
         self._on_finish(rpc, code, seconds)
         self._recent.add(
@@ -170,9 +171,9 @@ def _tolerant(
     return tolerant
 
 
-def _recorded_unary(rpc: str, inner: Unary, on_end: OnEnd) -> Unary:
+def _recorded_unary(rpc: str, inner: Unary, interceptor: CsiInterceptor) -> Unary:
     async def call(request: Message | UndecodableRequest, context: Context) -> Any:
-        async with _Recorded(rpc, context, on_end) as record:
+        async with _Recorded(rpc, context, interceptor) as record:
             response = record.response = await inner(record.begin(request), context)
             record.subject = record.subject or _subject(response)
             return response
@@ -180,11 +181,11 @@ def _recorded_unary(rpc: str, inner: Unary, on_end: OnEnd) -> Unary:
     return call
 
 
-def _recorded_stream(rpc: str, inner: Stream, on_end: OnEnd) -> Stream:
+def _recorded_stream(rpc: str, inner: Stream, interceptor: CsiInterceptor) -> Stream:
     """Wrap a streaming RPC. It ends when the last message was taken, or its client has gone."""
 
     async def call(request: Message | UndecodableRequest, context: Context) -> AsyncIterator[Any]:
-        async with _Recorded(rpc, context, on_end) as record:
+        async with _Recorded(rpc, context, interceptor) as record:
             responses: Any = inner(record.begin(request), context)
             async with aclosing(responses):
                 async for response in responses:
@@ -220,17 +221,18 @@ class CallRecord:
 
 
 class _Recorded:
-    """Abort the call with the status of an error that is raised inside; call `on_end` and log the
-    call when it is answered.
+    """Abort the call with the status of an error that is raised inside; tell the interceptor and
+    log the call when it is answered.
     """
 
-    __slots__ = ("_context", "_on_end", "_record", "_start")
+    __slots__ = ("_context", "_interceptor", "_record", "_start")
 
-    def __init__(self, rpc: str, context: Context, on_end: OnEnd) -> None:
-        self._context, self._on_end = context, on_end
+    def __init__(self, rpc: str, context: Context, interceptor: CsiInterceptor) -> None:
+        self._context, self._interceptor = context, interceptor
         self._start, self._record = time.monotonic(), CallRecord(rpc)
 
     async def __aenter__(self) -> CallRecord:
+        self._interceptor.running += 1
         RPC.set(self._record.rpc)
         FACTS.set(self._record.facts)
         return self._record
@@ -245,12 +247,13 @@ class _Recorded:
                 record.text = with_object(status.status_message(record.rpc, error), record.facts)
                 await self._context.abort(record.code, record.text)
         finally:
+            self._interceptor.running -= 1
             # In the loop's next turn: the answer is on its way by then.
             seconds = time.monotonic() - self._start
             asyncio.get_running_loop().call_soon(self._end, seconds)
 
     def _end(self, seconds: float) -> None:
-        self._on_end(self._record, seconds)
+        self._interceptor.on_end(self._record, seconds)
         _log(self._record, seconds)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Final, TypeAlias
 
 import grpc
 import grpc.aio
+from loguru import logger
 
 from csi_proto.inspect_pb2_grpc import add_CallsServicer_to_server
 from driver.core.errors import Refused
@@ -24,6 +27,7 @@ from driver.csi.protocol import KEEPALIVE_MINIMUM_MS
 MODE: Final = 0o660
 # A client without a certificate occupies a descriptor no longer (gRPC: 120 s).
 HANDSHAKE_TIMEOUT_MS: Final = 5000
+ANSWER_TIMEOUT: Final = 1.0  # seconds in which clients take the last answers, at the end
 _CONNECT_TIMEOUT: Final = 1.0  # seconds; a process with a full backlog does not accept
 
 
@@ -54,8 +58,9 @@ class UnixServer:
         self._path: Path | None = None
         self._socket: SocketId | None = None
         self._recent = RecentCalls(POLLED)
+        self._interceptor = CsiInterceptor(on_finish, self._recent)
         self.grpc = grpc.aio.server(
-            interceptors=[*admission, CsiInterceptor(on_finish, self._recent)],
+            interceptors=[*admission, self._interceptor],
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_send_message_length", -1),
@@ -81,11 +86,26 @@ class UnixServer:
     async def close(self, grace: float) -> None:
         """Accept no more calls, and cancel running calls that have not ended after `grace`
         seconds.
+
+        A client that has stopped reading is not waited for: gRPC keeps its connection for ever.
         """
         self._recent.close()
-        await self.grpc.stop(grace)
+        stopping = asyncio.ensure_future(self.grpc.stop(grace))
+        if not await self._ends(stopping, time.monotonic() + grace + ANSWER_TIMEOUT):
+            logger.warning("a client does not read its answers: it is not waited for")
         if self._path:
             remove(self._path, self._socket)
+
+    async def _ends(self, stopping: asyncio.Future[None], deadline: float) -> bool:
+        """Return whether the server stops until `deadline` (monotonic, seconds), and within
+        ANSWER_TIMEOUT after its last call was answered.
+        """
+        while time.monotonic() < deadline:
+            answered = not self._interceptor.running
+            done, _ = await asyncio.wait([stopping], timeout=ANSWER_TIMEOUT)
+            if done or (answered and not self._interceptor.running):
+                return bool(done)
+        return False
 
 
 def bind_socket(server: grpc.aio.Server, path: Path) -> SocketId | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -98,7 +99,10 @@ def test_a_follower_does_not_keep_the_driver_from_stopping(tmp_path: Path) -> No
     with DriverProcess(tmp_path, ["sim=memory:10GiB"]) as driver:
         words = ["calls", "--endpoint", driver.endpoint, "--follow", "-o", "name"]
         with subprocess.Popen(
-            [sys.executable, "-m", "driver", *words], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "driver", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as following:
             create(driver, "seen")
             assert following.stdout
@@ -106,4 +110,26 @@ def test_a_follower_does_not_keep_the_driver_from_stopping(tmp_path: Path) -> No
             start = time.monotonic()
             driver.stop()
             assert time.monotonic() - start < 10  # 17 if the stream were waited for
-            assert following.wait(30) == 0
+            _, said = following.communicate(timeout=30)
+            assert (following.returncode, said) == (0, "the driver stopped\n")
+
+
+def test_a_follower_that_does_not_read_does_not_keep_the_driver_from_stopping(
+    tmp_path: Path,
+) -> None:
+    with DriverProcess(tmp_path, ["sim=memory:10GiB"]) as driver:
+        words = ["calls", "--endpoint", driver.endpoint, "--follow", "-o", "name"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "driver", *words], stdout=subprocess.PIPE, text=True
+        ) as following:
+            create(driver, "seen")
+            assert following.stdout
+            assert following.stdout.readline() == "CreateVolume\n"
+            following.send_signal(signal.SIGSTOP)
+            for number in range(500):  # more than the connection takes
+                request = csi.DeleteVolumeRequest(volume_id=f"{number}".zfill(128))
+                driver.controller.DeleteVolume(request)
+            start = time.monotonic()
+            assert driver.stop(60) == 0
+            assert time.monotonic() - start < 10
+            following.kill()

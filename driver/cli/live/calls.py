@@ -12,7 +12,7 @@ import typer
 
 from csi_proto import inspect_pb2
 from driver.cli.connection import Endpoint, Format, connected
-from driver.cli.output import Column, Output, Row, print_rows, printable
+from driver.cli.output import Column, Output, Row, console, print_rows, printable
 
 Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Then print each call as it ends, until Ctrl-C.")
@@ -56,6 +56,8 @@ def command(  # noqa: PLR0913 - one for each option
             _print_each(output, chosen)
         else:
             print_rows(output, CALLS, chosen, name="rpc")
+    if follow:
+        console(stderr=True).print("the driver stopped")
 
 
 def call_row(call: inspect_pb2.Call) -> Row:

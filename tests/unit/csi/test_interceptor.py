@@ -184,17 +184,16 @@ def test_a_cancelled_call_is_counted_as_one() -> None:
         await asyncio.Event().wait()
 
     async def scenario() -> None:
-        wrapped = guard._recorded_unary(
-            "DeleteVolume",
-            handler,
-            lambda record, seconds: finished.append((record.rpc, record.code.name, seconds)),
-        )
+        interceptor = guard.CsiInterceptor(lambda *call: finished.append(call))
+        wrapped = guard._recorded_unary("DeleteVolume", handler, interceptor)
         context: Any = Context()
         task = asyncio.ensure_future(_awaited(wrapped(REQUEST, context)))
         await asyncio.sleep(0)
         task.cancel()
+        assert interceptor.running == 1
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert interceptor.running == 0
 
     asyncio.run(scenario())
     assert finished[0][1] == "CANCELLED"
