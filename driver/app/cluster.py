@@ -26,7 +26,7 @@ Survey: TypeAlias = Callable[[Nodes], Awaitable[None]]
 
 
 def no_problem() -> str | None:
-    """Return None: nothing can be wrong."""
+    """Return None, for a cluster without anything that can fail."""
     return None
 
 
@@ -34,8 +34,9 @@ def no_problem() -> str | None:
 class Cluster:
     """The nodes of a cluster, and the router's identity.
 
-    `problem`: returns why the router cannot work, or None. `background`: what runs until it is
-    cancelled, as do `surveys` of the nodes. `routes`: RPCs that only this kind of cluster serves.
+    `problem`: returns why the router cannot work, or None. `background`, `surveys`: coroutines to
+    run until they are cancelled; surveys get the nodes. `routes`: RPCs that only this kind of
+    cluster serves.
     """
 
     directory: Directory
@@ -51,7 +52,7 @@ class Cluster:
 
 
 def static_cluster(file: Path, tls_dir: Path | None) -> Cluster:
-    """Return the cluster whose nodes are listed in a file. Raises: Invalid: it cannot be read."""
+    """Return the cluster whose nodes are listed in `file`. Raises: Invalid: it cannot be read."""
     directory = StaticFile(file)
     directory.read()  # Invalid now, rather than a router without nodes
     if not tls_dir:

@@ -1,4 +1,4 @@
-"""Parses settings of `cellar route`: --nodes, names, time spans. Errors are ValueErrors."""
+"""Parses settings of `cellar route`: --nodes, names, time spans. All errors are ValueErrors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StaticNodes:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesNodes:
-    """The endpoints of a Service. Without a namespace: in that of the router's own pod."""
+    """The endpoints of a Service. `namespace` None: that of the router's own pod."""
 
     service: str
     namespace: str | None
@@ -39,7 +39,7 @@ NodesSetting: TypeAlias = StaticNodes | KubernetesNodes
 
 
 def parse_nodes(value: object) -> NodesSetting:
-    """Return what a value of `--nodes` describes. Raises: ValueError."""
+    """Parse the value of `--nodes`. Raises: ValueError."""
     kind, _, location = str(value).partition(":")
     if kind == "static" and location:
         return StaticNodes(Path(location))
@@ -52,14 +52,14 @@ def parse_nodes(value: object) -> NodesSetting:
 
 
 def parse_prefix(value: object) -> str:
-    """Return the prefix of the names of objects in Kubernetes. Raises: ValueError."""
+    """Return `value` if it can be the prefix of object names in Kubernetes. Raises: ValueError."""
     if not _NAME.fullmatch(str(value)):
         raise ValueError(f"{value!r} is not the beginning of an object's name")
     return str(value)
 
 
 def parse_span(value: object) -> float:
-    """Return the seconds of `90s`, `15m`, `2h`, `1d`, or of a plain number. Raises: ValueError."""
+    """Return the seconds in `90s`, `15m`, `2h`, `1d`, or in a plain number. Raises: ValueError."""
     if not (match := _SPAN.fullmatch(str(value))):
         raise ValueError(f"{value!r} is not a span of time, as 90s, 15m, 2h or 1d")
     number, unit = match.groups()

@@ -1,4 +1,6 @@
-"""The cluster of `cellar route --nodes kubernetes`. Imported only then: it takes 40 MiB."""
+"""The cluster of `cellar route --nodes kubernetes`. Imported only for that, because it needs 40
+MiB.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from driver.tls.identity import Files, Identities
 async def kubernetes_cluster(
     settings: RouteSettings, nodes: KubernetesNodes, metrics: Metrics
 ) -> AsyncIterator[Cluster]:
-    """Provide the cluster whose nodes are endpoints of a Service, while connected to its API."""
+    """Connect to the API server, and yield the cluster whose nodes are the endpoints of a
+    Service.
+    """
     namespace = nodes.namespace or client.own_namespace()
     async with client.connect(settings.kubeconfig) as api:
         directory = KubernetesDirectory(
@@ -37,13 +41,13 @@ async def kubernetes_cluster(
         locations = PoolLocations()
         store = PoolLocationStore(api, namespace, f"{settings.objects}-pools", locations)
         identities: Identities
-        problem, background = no_problem, [store.keep()]
+        problem, background = no_problem, [store.repeat()]
         if settings.tls_dir:
             identities = Files(settings.tls_dir)
         else:
             identities = secrets = Secrets(api, namespace, settings.objects)
             problem = lambda: secrets.problem  # noqa: E731 - it changes
-            background.append(secrets.keep())
+            background.append(secrets.repeat())
         metrics.add_gauges(
             "cellar_kubernetes_watch_up",
             "Whether the watch of the API server works",
@@ -77,4 +81,4 @@ def _surveys(
     pause = claim_survey.interval(settings.orphans_after)
     survey = claim_survey.ClaimSurvey(api, settings.driver_name, orphans, pause)
     router_metrics.add_orphans(metrics, orphans.numbers, orphans.sizes)
-    return (survey.keep,), {"ListOrphans": orphans.list_orphans}
+    return (survey.repeat,), {"ListOrphans": orphans.list_orphans}

@@ -1,4 +1,4 @@
-"""Ends a driver that has a thread stuck in the kernel: all other pools are closed before."""
+"""Ends a driver that has a thread stuck in the kernel, after closing all other pools."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CLOSE_TIMEOUT: Final = 1.0  # seconds for each pool
 
 
 def join_threads(deadline: float) -> Sequence[str]:
-    """Wait until `deadline` (monotonic, seconds) for all threads that Python would join at exit.
+    """Wait until `deadline` (monotonic seconds) for all threads that Python would join at exit.
 
-    Returns the names of those that still run.
+    Returns the names of those that are still running.
     """
     current = threading.current_thread()
     threads = [
@@ -31,12 +31,12 @@ def join_threads(deadline: float) -> Sequence[str]:
 
 
 def close_idle_pools(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
-    """Close the pools in which none of the threads named in `stuck` is at work, so that another
-    process may have them at once.
+    """Close the pools in which none of the threads named in `stuck` is working, so that another
+    process can open them at once.
 
-    This process keeps its descriptors, and so its locks, for as long as one of its threads is
-    in the kernel; none of them does anything more in this program. No-op if a thread works in
-    no pool: then it is not known which pool it uses.
+    This process has its file descriptors, and so its locks, as long as one of its threads is in the
+    kernel, although it does nothing any more. No-op if a stuck thread belongs to no pool, because
+    then it is unknown which pool it uses.
     """
     tags = {pool.name: thread_tag(pool.name) for pool in pools}
     if any(not any(tag in thread for tag in tags.values()) for thread in stuck):

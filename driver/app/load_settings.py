@@ -1,6 +1,6 @@
 """Reads the settings from flags, environment and file, once, at start.
 
-A flag overrides the environment, and the environment the file. Invalid names the setting.
+A flag overrides the environment, and the environment the file.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Settings = TypeVar("Settings", bound=CommonSettings)
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServeSettings:
-    """Return the settings of `serve`. Raises: Invalid, which names each bad setting."""
+    """Return the settings of `serve`. Raises: Invalid, whose text names each invalid setting."""
     return _load(ServeSettings, flags, environment)
 
 
 def load_route(flags: Mapping[str, Any], environment: Mapping[str, str]) -> RouteSettings:
-    """Return the settings of `route`. Raises: Invalid, which names each bad setting."""
+    """Return the settings of `route`. Raises: Invalid, whose text names each invalid setting."""
     return _load(RouteSettings, flags, environment)
 
 

@@ -1,4 +1,4 @@
-"""Parses `--luks`: what it costs to open an encrypted volume. Errors are ValueErrors."""
+"""Parses `--luks`: the key derivation of encrypted volumes. All errors are ValueErrors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMORY: Final = (32 * KIB, 4 * GIB)  # what cryptsetup takes
 
 
 def read_luks(value: object) -> Options:
-    """Return the options of `pbkdf=argon2id,memory=64MiB,iterations=4`, or of such a mapping.
+    """Parse `pbkdf=argon2id,memory=64MiB,iterations=4`, or a mapping with these keys.
 
     Raises: ValueError.
     """

@@ -1,4 +1,4 @@
-"""Parses `--pool` and the entries of `pools` in the settings file. Errors are ValueErrors."""
+"""Parses `--pool` and the entries of `pools` in the settings file. All errors are ValueErrors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIELDS: Final = ("name", "type", "where")
 
 
 def parse_pool(text: str) -> PoolSpec:
-    """Return the pool that a value of `--pool` describes. Raises: ValueError."""
+    """Parse the value of `--pool`. Raises: ValueError."""
     if not (match := _POOL.fullmatch(text)):
         raise ValueError(f"{text!r} is not {FORM}")
     name, _, kind, location, options = match.groups()
@@ -30,14 +30,14 @@ def parse_pool(text: str) -> PoolSpec:
 
 
 def read_pools(value: object) -> object:
-    """Split the text of CELLAR_POOLS at spaces, into one string for each pool; return any other
-    value as it is. `read_pool` parses each.
+    """Split the text of CELLAR_POOLS at spaces into one string for each pool; any other value is
+    returned unchanged. `read_pool` parses the strings.
     """
     return value.split() if isinstance(value, str) else value
 
 
 def read_pool(value: object) -> PoolSpec:
-    """Return the pool that a string as of `--pool`, or a mapping of the settings file, describes.
+    """Parse a pool given as the value of `--pool`, or as a mapping in the settings file.
 
     Raises: ValueError.
     """
@@ -54,7 +54,7 @@ def read_pool(value: object) -> PoolSpec:
 
 
 def check_distinct(pools: tuple[PoolSpec, ...]) -> tuple[PoolSpec, ...]:
-    """Return the pools. Raises: ValueError: two have the same name or directory."""
+    """Return the pools unchanged. Raises: ValueError: two have the same name or directory."""
     _refuse_twice("name", [pool.name for pool in pools])
     paths = [pool.location for pool in pools if pool.location.startswith("/")]
     _refuse_twice("place", [os.path.normpath(path) for path in paths])

@@ -1,4 +1,4 @@
-"""The table of the types of pools, and the opening of a node's pools."""
+"""The table of pool types, and the opening of a node's pools."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def find_pool_type(spec: PoolSpec) -> PoolType[Any, Any]:
 
 
 def driver_folder(settings: ServeSettings) -> Path | None:
-    """Return the folder below kubelet's that only drivers of this name use; None: there is none,
-    or not yet kubelet's.
+    """Return the folder in kubelet's directory that only drivers with this name use; None: there is
+    no such directory, or it is not kubelet's yet.
     """
     if kubelet := settings.kubelet_dir:
         return csi_socket(kubelet, settings.driver_name).parent if kubelet.is_dir() else None
@@ -53,9 +53,9 @@ def driver_folder(settings: ServeSettings) -> Path | None:
 
 
 def open_state(settings: ServeSettings) -> NodeState:
-    """Open the records that outlive the process; if no pool does, records in memory.
+    """Open the records that survive the process or, if all pools are simulated, records in memory.
 
-    Raises: Invalid: a pool is of no known type.
+    Raises: Invalid: a pool has an unknown type.
     """
     if any(find_pool_type(spec).keeps_state for spec in settings.pools):
         return node_state(settings.state_dir, settings.driver_name)
@@ -63,10 +63,11 @@ def open_state(settings: ServeSettings) -> NodeState:
 
 
 def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
-    """Return the configured pools, without having looked for them yet.
+    """Return the configured pools, without searching for them yet.
 
-    Call it before gRPC is imported: a child of the process starts here, and gRPC's threads would
-    not be in it. Raises: Invalid: an unknown type, or options that the type does not take.
+    To be called before gRPC is imported, because it starts a child process, which must not inherit
+    gRPC's threads. Raises: Invalid: a pool has an unknown type, or options that its type does not
+    have.
     """
     types = [find_pool_type(spec) for spec in settings.pools]
     node = NodeResources(settings.driver_name, settings.luks, state.pools, settings.pods_cgroup)
@@ -78,9 +79,9 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
 def disk_claims(
     settings: ServeSettings, pools: Sequence[Pool], state: NodeState, events: NodeEvents
 ) -> DiskClaims | None:
-    """Return what gives blank disks to pools; None: no pool is configured so.
+    """Return the DiskClaims of the pools that take blank disks; None: no pool is configured so.
 
-    `pools`: as `open_pools` has returned them. Raises: Invalid.
+    `pools`: the result of `open_pools`. Raises: Invalid.
     """
     configured = [
         (find_pool_type(spec).read(spec), pool)

@@ -1,4 +1,4 @@
-"""What `serve` and `route` share: the event loop, signals, and the health pages."""
+"""The parts that `serve` and `route` share: the event loop, signals, and the health pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(life: Coroutine[Any, Any, Ended]) -> Ended:
 
 
 def stop_signals() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+    """Return an event that is set by SIGTERM and SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -37,11 +37,11 @@ def stop_signals() -> asyncio.Event:
 def health_pages(
     endpoint: Path, problem: Callable[[], str | None], remarks: Callable[[], Sequence[str]] = tuple
 ) -> Mapping[str, Page]:
-    """Return the pages /healthz (it fails if a new process may help) and /readyz (it fails if
-    others should know).
+    """Return the pages /healthz (fails if a restart may help) and /readyz (fails if the process
+    cannot work).
 
-    `problem`: returns what is wrong that Probe does not report; None: nothing. `remarks`: returns
-    lines for people, about what works only in part.
+    `problem`: returns a problem that Probe does not report; None: there is none. `remarks`: returns
+    lines for people about features that do not work.
     """
 
     async def healthz() -> Answer:

@@ -1,8 +1,8 @@
 """An epoll selector for the event loop that polls first, and waits only if there is no event.
 
-Python releases its global lock around epoll_wait(2), even if an event is there already, and a
-worker that waits for the lock takes it: while eight volumes were created the loop lost its turn a
-hundred times for each of them. A poll with timeout 0 cannot wait, so it keeps the lock.
+Python releases its global interpreter lock for epoll_wait(2), even if an event is there already,
+and a waiting worker takes the lock: while eight volumes were created, the event loop was
+interrupted a hundred times for each of them. A poll with timeout 0 keeps the lock.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _epoll_wait: Final = ctypes.PyDLL(None).epoll_wait  # keeps the interpreter's lo
 
 
 class HasFileno(Protocol):
-    """An object with a descriptor."""
+    """An object with a file descriptor."""
 
     def fileno(self) -> int:
-        """Return the descriptor."""
+        """Return the file descriptor."""
 
 
 File: TypeAlias = int | HasFileno
@@ -44,25 +44,27 @@ class EagerSelector(EpollSelector):
         self._keys: dict[int, SelectorKey] = {}  # by descriptor; the parent's map is slow to ask
 
     def register(self, fileobj: File, events: int, data: Any = None) -> SelectorKey:
-        """Register a file as the parent does."""
+        """Register a file as the parent class does."""
         key = super().register(fileobj, events, data)
         self._keys[key.fd] = key
         return key
 
     def unregister(self, fileobj: File) -> SelectorKey:
-        """Unregister a file as the parent does."""
+        """Unregister a file as the parent class does."""
         key = super().unregister(fileobj)
         self._keys.pop(key.fd, None)
         return key
 
     def modify(self, fileobj: File, events: int, data: Any = None) -> SelectorKey:
-        """Change the events or the data of a file as the parent does."""
+        """Change the events or the data of a file as the parent class does."""
         key = super().modify(fileobj, events, data)
         self._keys[key.fd] = key
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Return the events as the parent does. Errors are left to the parent to find."""
+        """Return the events as the parent class does. Errors of a poll are ignored; the parent
+        class reports them.
+        """
         count: int = _epoll_wait(self._epoll, self._events, MAX_EVENTS, 0)
         if count > 0:
             events = _EVENT.iter_unpack(self._bytes[: count * _EVENT.size])

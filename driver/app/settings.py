@@ -1,7 +1,6 @@
-"""The settings of `serve` and `route`: one table, of which flags, environment and file are made.
+"""The settings of `serve` and `route` in one table, with the flags. `load_settings` reads them.
 
-Each setting stands here once, with its type, its default, its check and its flag. `load_settings`
-reads them.
+Each setting is defined once, with its type, default, check and flag.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ _Address = Annotated[tuple[str, int] | None, BeforeValidator(addresses.parse_add
 
 
 class CommonSettings(BaseModel):
-    """What `serve` and `route` have in common."""
+    """The settings that `serve` and `route` share."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -295,6 +294,6 @@ def find_flag(model: type[CommonSettings], setting: str) -> Flag:
 
 
 def setting_names(model: type[CommonSettings]) -> list[str]:
-    """Return the names of all settings: first the endpoint, last those that both commands have."""
+    """Return the names of all settings: the endpoint first, those of both commands last."""
     common = CommonSettings.model_fields.keys() - {"endpoint"}
     return sorted(model.model_fields, key=lambda name: name in common)

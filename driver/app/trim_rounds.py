@@ -1,4 +1,4 @@
-"""When volumes are trimmed: one after another, at a small share of the time."""
+"""Decides when volumes are trimmed: one after another, in a small share of the time."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _BUSY: Final = 5.0  # seconds until a volume that is busy is tried again
 
 
 class TrimRounds:
-    """Trims all volumes every `interval` seconds, each pool by itself.
+    """Trims all volumes every `interval` seconds, each pool independently.
 
-    `run`: Dispatcher.run. `discarded` has the bytes that were discarded so far, by pool.
+    `run`: Dispatcher.run. `discarded`: the bytes discarded so far, by pool.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TrimRounds:
         """Trim the volumes of the pool in rounds, until cancelled.
 
         The first round begins at a random moment within the interval, so that the nodes of a
-        cluster do not begin together.
+        cluster do not begin at the same time.
         """
         await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311 - no secret
         while True:
@@ -58,7 +58,9 @@ class TrimRounds:
             await asyncio.sleep(max(0.0, began + self._interval - time.monotonic()))
 
     async def round(self, pool: Pool) -> None:
-        """Trim each volume of the pool once. Volumes that are busy, or cannot, are left out."""
+        """Trim each volume of the pool once. Volumes that are busy or cannot be trimmed are
+        skipped.
+        """
         for volume_id in self._trimmer.candidates(pool):
             try:
                 discarded = await self._trim(volume_id)
@@ -100,7 +102,9 @@ class TrimRounds:
 
 
 def next_length(length: Bytes, took: float) -> Bytes:
-    """Return the length of the slice after one of `length` bytes that took so many seconds."""
+    """Return the length in bytes of the slice after one of `length` bytes that took `took`
+    seconds.
+    """
     smallest, largest = _SIZES
     if took > _AIM:
         return max(length // 2, smallest)

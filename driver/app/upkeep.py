@@ -39,8 +39,8 @@ SURVEY_DELAY: Final = 5.0  # seconds from the start to the first survey of the v
 class Upkeep:
     """Maintains the pools, and watches their state for the log, the metrics and /readyz.
 
-    Each pool has threads of its own for copies and maintenance, so that one whose disk hangs
-    delays no other. `pool_log` gets the states of the pools.
+    Each pool has separate threads for copies and maintenance, so that a pool whose disk hangs
+    delays no other. `pool_log`: gets the states of the pools.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class Upkeep:
         }
 
     def copy_executor(self, pool: str) -> Executor:
-        """Return the executor for copies in the pool of this name."""
+        """Return the executor for copies in the pool with this name."""
         return self._copiers[pool]
 
     def begin(self) -> None:
-        """Listen for disks that appear, and log what this machine lacks."""
+        """Start to listen for disks that appear, and log which features this machine lacks."""
         self.observer.submit(DiskEvents(self._pools, self.observer).watch)
         self.observer.submit(abilities.log_missing, self._pools)
 
     def tasks(
         self, server: Server, limit_upkeep: LimitUpkeep
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield what has to run until the driver stops. `server`: runs calls, and says since when
-        its workers are busy.
+        """Yield the coroutines that have to run until the driver stops. `server`: runs calls, and
+        knows since when its workers are busy.
         """
         yield self._watch_workers(Watching(self._pools, server.running))
         yield self._watch_states()
@@ -89,7 +89,9 @@ class Upkeep:
     def trim(
         self, server: Server, trimmer: Trimmer, interval: float
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield what trims the volumes of each pool every `interval` seconds; 0: nothing."""
+        """Yield the coroutines that trim the volumes of each pool every `interval` seconds; 0:
+        none.
+        """
         if not interval:
             return
         rounds = TrimRounds(server.run, trimmer, interval)
@@ -98,7 +100,7 @@ class Upkeep:
         yield from map(rounds.repeat, self._pools)
 
     def stop(self) -> None:
-        """End the threads as soon as their present work is done; do not wait for them."""
+        """End the threads as soon as their present work is done, without waiting for them."""
         shared = (self.observer, self._surveyor)
         for executor in (*self._copiers.values(), *self._maintainers.values(), *shared):
             executor.shutdown(wait=False, cancel_futures=True)

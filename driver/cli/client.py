@@ -1,9 +1,10 @@
-"""A small CSI client over a Unix socket, for the commands and the demo, with timeouts."""
+"""A small CSI client over a Unix socket, with timeouts, for the commands and the demo."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -24,7 +25,7 @@ _REMOVAL_TIMEOUT: Final = 1.0  # seconds from the end of the last stream to that
 
 
 class CallFailed(Exception):
-    """The driver answered with an error, or did not answer."""
+    """The driver returned an error, or did not answer."""
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(f"{code.name}: {text}")
@@ -32,10 +33,24 @@ class CallFailed(Exception):
         self.text = text
 
 
-class Client:
-    """A client of all services behind one socket. `timeout`: seconds for each call.
+@contextmanager
+def explain_unsupported(text: str) -> Iterator[None]:
+    """Give `text` to a CallFailed of the `with` block if the driver does not serve the RPC.
 
-    Use `call` for every RPC, so that none lacks a timeout.
+    Raises: CallFailed.
+    """
+    try:
+        yield
+    except CallFailed as error:
+        if error.code is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        raise CallFailed(error.code, text) from None
+
+
+class Client:
+    """A client of all services of one socket. `timeout`: seconds for each call.
+
+    All RPCs are made with `call`, so that each has a timeout.
     """
 
     def __init__(self, endpoint: str, *, timeout: float = 30) -> None:
@@ -64,18 +79,18 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection: a stream that another thread reads ends with CallFailed."""
+        """Close the connection. A stream that another thread reads ends with CallFailed."""
         self._channel.close()
 
     def call(self, method: Method[Request, Response], request: Request) -> Response:
-        """Return the response. Raises: CallFailed."""
+        """Call the RPC `method` and return its response. Raises: CallFailed."""
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             raise self._explained(error) from None
 
     def method(self, name: str) -> tuple[Method[Message, Message], Message]:
-        """Return the unary method of this name, and an empty request for it.
+        """Return the unary method with this name, and an empty request for it.
 
         Raises: LookupError if there is none.
         """
@@ -101,8 +116,7 @@ class Client:
         return ask, request()
 
     def calls(self, request: inspect_pb2.FollowCallsRequest) -> Iterator[inspect_pb2.Call]:
-        """Yield calls of the driver as they come; until it stops, unless the request says
-        otherwise.
+        """Yield the calls of the driver, as they end, until the driver stops or the request's limit.
 
         Raises: CallFailed.
         """

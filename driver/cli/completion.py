@@ -14,7 +14,7 @@ VARIABLE: Final = "_CELLAR_COMPLETE"  # the shell asks by it
 
 
 class Shell(StrEnum):
-    """The shells that can complete."""
+    """The shells for which completion scripts exist."""
 
     BASH = "bash"
     ZSH = "zsh"
@@ -34,12 +34,12 @@ def command(shell: ShellName) -> None:
 
 
 def words_before_cursor() -> Sequence[str]:
-    """Return the words of the command line that a shell wants to have completed."""
+    """Return the words of the command line that a shell asks to complete."""
     return os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
 
 
 def enable() -> None:
-    """Let the program answer the shell instead of running a command."""
+    """Make the program answer a shell's request for completions instead of running a command."""
     _completion().completion_init()
 
 

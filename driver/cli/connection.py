@@ -1,4 +1,4 @@
-"""What the commands that ask a running driver share: their options and errors."""
+"""The options and errors of commands that call a running driver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Format = Annotated[
 
 @contextmanager
 def connected(endpoint: str, *, timeout: float = 30) -> Iterator[Client]:
-    """Return a client of the driver at `endpoint`; `timeout`: seconds for each call.
+    """Yield a client of the driver at `endpoint`; `timeout`: seconds for each call.
 
     An error of the driver is printed, and ends the command with exit status 1; Ctrl-C with 130.
     Raises: typer.BadParameter, typer.Exit.

@@ -1,6 +1,7 @@
-"""What `cellar serve` and `cellar route` share: argparse, and the exit status of an error.
+"""The parts that `cellar serve` and `cellar route` share: argparse, and the exit status of an
+error.
 
-Not typer: it and rich cost memory for as long as the process lives.
+typer is not used, because it and rich need memory as long as the process runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ DONE, FAILED, BAD_SETTINGS = 0, 1, 2
 def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
     """Run `work` and return the exit status: 0, 2 for invalid settings, 1 for other errors.
 
-    Errors of this program are printed.
+    CellarErrors are printed.
     """
     try:
         work()
@@ -31,9 +32,10 @@ def run(parser: argparse.ArgumentParser, work: Callable[[], None]) -> int:
 
 
 def add_flags(parser: argparse.ArgumentParser, model: type[CommonSettings]) -> None:
-    """Add a flag for each setting, and --config.
+    """Add a flag for each setting of `model`, and --config.
 
-    They have no defaults: what is not given comes from the environment, the file, or the model.
+    The flags have no defaults: a value that is not given comes from the environment, the file, or
+    the model.
     """
     for setting in setting_names(model):
         _add_flag(parser, setting, find_flag(model, setting))

@@ -11,7 +11,7 @@ from driver.linux.state.node_state import node_state
 
 
 def initialise(settings: ServeSettings, name: str) -> tuple[str, PoolId]:
-    """Mark the location of the pool, and return the location and the pool's new id.
+    """Mark the location of the pool `name`, and return the location and the pool's new id.
 
     Raises: Invalid, Conflict, Refused, PoolUnavailable; Failed if it could not be recorded.
     """

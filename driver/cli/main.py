@@ -1,4 +1,6 @@
-"""`cellar`: the table of commands and their modules. A command loads only what it needs."""
+"""`cellar`: the table of commands and their modules. Only the module of the chosen command is
+imported.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its module in driver.cli, what of it is the command, and one line of help.
+    """A command: its module in driver.cli, the command in it, and one line of help.
 
-    `attribute`: a function or a typer app; "" for a module whose `main` reads its own arguments,
-    with argparse, because typer and rich cost memory as long as the process lives.
+    `attribute`: a function or a typer app; "" for a module whose `main` parses its own arguments
+    with argparse, because typer and rich need memory as long as the process runs.
     """
 
     module: str
@@ -49,7 +51,9 @@ COMMANDS: Final[dict[str, Command]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in `arguments` (by default of this process); return its exit status."""
+    """Run the command in `arguments` (by default those of this process), and return its exit
+    status.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "_CELLAR_COMPLETE" in os.environ:
         return _complete()
@@ -77,7 +81,7 @@ def _complete() -> int:
 
 
 def app(chosen: str | None) -> typer.Typer:
-    """Return the program with the command `chosen`; None: with all of them, for the help only."""
+    """Return the program with the command `chosen`; None: with all commands, for the help only."""
     import typer  # noqa: PLC0415 - never for serve and route
 
     program = typer.Typer(

@@ -1,7 +1,7 @@
 """The output of the commands: rows as a table, as JSON, as YAML or as names.
 
-Exit statuses of all commands: 0 done; 1 the driver refused, did not answer, or found a problem;
-2 the command line or the settings are wrong; 130 interrupted.
+Exit statuses of all commands: 0 done; 1 the driver refused, did not answer, or found a problem; 2
+the command line or the settings are wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `cell` returns its text for a row.
+    """A column of a table. `cell`: returns its text for a row.
 
-    `number`: align right. `wide`: only with `-o wide`. `alarm`: whether the cell is shown in red.
+    `number`: align right. `wide`: only with `-o wide`. `alarm`: returns whether the cell is printed
+    in red.
     """
 
     title: str
@@ -75,7 +76,7 @@ def human(size: int) -> str:
 
 
 def short(image_id: str) -> str:
-    """Return the pool and enough of the key of an id to tell ids apart by eye."""
+    """Return a shortened id: its pool's id, and enough of its key to distinguish ids by eye."""
     pool, dash, key = image_id.partition("-")
     return f"{pool}{dash}{key[:8]}…" if dash else image_id
 
@@ -88,7 +89,7 @@ def printable(text: str) -> str:
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Return a console with colours and folding on a terminal, and plain text elsewhere.
+    """Return a console with colours and folding on a terminal, and with plain text elsewhere.
 
     Characters that cannot be encoded are replaced.
     """
@@ -107,7 +108,8 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 def print_rows(
     output: Output, columns: Sequence[Column], rows: Iterable[Row], *, name: str = "id"
 ) -> None:
-    """Print the rows as they come; on a terminal with a pager if they fill more than the screen.
+    """Print the rows as they arrive; on a terminal through a pager if they need more than the
+    screen.
 
     JSON and YAML print whole rows, a table its columns, and names the value of the key `name`.
     """
@@ -128,7 +130,8 @@ def format_rows(  # noqa: PLR0913 - what is printed, and how
 ) -> Iterator[str]:
     """Yield the lines of the rows in the format `output`; see print_rows.
 
-    `measured`: how many rows of a table are read before the first is shown, for its widths.
+    `measured`: how many rows of a table are read before the first is printed, to find the columns'
+    widths.
     """
     match output:
         case Output.JSON:
@@ -142,9 +145,7 @@ def format_rows(  # noqa: PLR0913 - what is printed, and how
 
 
 def has_colours(stream: Any) -> bool:
-    """Return whether the stream is a terminal that shows colours, and NO_COLOR does not forbid
-    them.
-    """
+    """Return whether the stream is a terminal with colours, and NO_COLOR is not set."""
     return bool(
         stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     )

@@ -1,4 +1,4 @@
-"""Shows lines that fill more than the screen with a pager, as `git log` does."""
+"""Shows lines that need more than the screen in a pager, as `git log` does."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LESS: Final = "FRSX"  # ends by itself on one screen, colours, long lines cut, 
 
 
 def write(stream: Any, lines: Iterable[str]) -> None:
-    """Write the lines to the stream; with the pager if it is a terminal that they overflow.
+    """Write the lines to the stream; through the pager if it is a terminal with fewer lines.
 
-    The pager is `$PAGER`, or less; none with `PAGER=cat` or if it does not exist.
+    The pager is `$PAGER`, or less; none with `PAGER=cat`, or if the program does not exist.
     """
     rest = iter(lines)
     if not stream.isatty():

@@ -1,4 +1,4 @@
-"""The configured pools, for commands that check or mark them without serving."""
+"""Reads the configured pools, for commands that check or mark them without serving."""
 
 from __future__ import annotations
 

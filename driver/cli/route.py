@@ -1,4 +1,4 @@
-"""`cellar route`: the controller of a cluster. argparse, as for `serve`."""
+"""`cellar route`: runs the controller of a cluster. It uses argparse, as `serve` does."""
 
 from __future__ import annotations
 

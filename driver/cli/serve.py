@@ -1,4 +1,6 @@
-"""`cellar serve`: a whole driver on this machine. argparse, because typer and rich cost memory."""
+"""`cellar serve`: runs the driver of this machine. It uses argparse, because typer and rich need
+memory.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class DiskClaims:
         for claim in self._claims:
             try:
                 if claim.wants_disk():
-                    self._look_for(claim)
+                    self._offer_disks(claim)
             except (CellarError, OSError) as error:
                 self._log_once(f"pool {claim.pool} gets no disk: {error}")
 
@@ -109,8 +109,8 @@ class DiskClaims:
             if self._stopping.wait(INTERVAL):
                 return
 
-    def _look_for(self, claim: Claim) -> None:
-        """Let the pool take blank disks that match. Raises: CellarError, OSError."""
+    def _offer_disks(self, claim: Claim) -> None:
+        """Give the pool the blank disks that match its rule. Raises: CellarError, OSError."""
         devices = block_devices.list_devices()
         now = usage.read_usage(devices)
         for device in filter(claim.rule.selects, devices):

@@ -1,4 +1,4 @@
-"""The space for new volumes, from the last reports of the nodes. No node is asked."""
+"""The free space for new volumes, according to the last reports of the nodes. No node is called."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def candidates(
     duplicated: frozenset[PoolId],
     reachable: Iterable[NodeConnection],
 ) -> Sequence[Candidate]:
-    """Return the nodes as candidates for a new volume, each with the space that it has for it.
+    """Return the nodes as candidates for a new volume, each with the largest size that it accepts.
 
-    `duplicated`: pools that two nodes report, which accept no new volume. `reachable`: all nodes:
-    if none of them has a pool of the requested name, each says so better than a router could.
+    `duplicated`: pools that two nodes report; no volumes are created in them. `reachable`: all
+    reachable nodes. If none of them has a pool with the requested name, all stay candidates,
+    because the error of a node is better than the router's.
     """
     exists = any(_has_pool(node, volume.pool) for node in reachable)
     keys = [("candidate", cordoned, exists, *_kind(volume), duplicated) for cordoned in (0, 1)]
@@ -40,7 +41,7 @@ def largest_capacity(
 ) -> Capacity:
     """Return the capacity of the node that accepts the largest volume.
 
-    `largest` is 0 if it is less than a volume with the request's filesystem must have.
+    `largest` is 0 if that is smaller than a volume with the request's filesystem must be.
     """
     key = ("capacity", *_kind(request), duplicated)
     each = (node.derived(key, partial(node_capacity, node, request, duplicated)) for node in nodes)
@@ -51,10 +52,10 @@ def largest_capacity(
 def node_capacity(
     node: NodeConnection, request: CreateVolume | GetCapacity, duplicated: frozenset[PoolId]
 ) -> Capacity:
-    """Return the largest volume that the node accepts and the smallest that its pool makes, both
-    in bytes and from its last report; 0 if it accepts none.
+    """Return the sizes in bytes of the largest and the smallest volume that the node accepts,
+    according to its last report; 0 if it accepts none.
 
-    `duplicated`: pools that two nodes report, which accept no new volume.
+    `duplicated`: pools that two nodes report; no volumes are created in them.
     """
     if may_use(node, request.pool, duplicated):
         return NO_CAPACITY
@@ -71,8 +72,8 @@ def node_capacity(
 def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) -> bool:
     """Return whether the node might create the volume in one of `pools`.
 
-    `pool`: the name of the requested pool. If it is None, the node itself chooses the pool with
-    the most free space, whichever that is.
+    `pool`: the name of the requested pool. If it is None, the node chooses its pool with the most
+    free space, which may be any.
     """
     return bool(pools) and any(
         each.id in pools and pool in {None, each.name} for each in node.report.pools

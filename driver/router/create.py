@@ -41,7 +41,8 @@ _PUBLISH: Final = methods.path("ControllerPublishVolume")
 
 
 class CreateRoutes:
-    """Serve the RPCs that must choose a node, or ask several: create, publish, capacity, pools.
+    """Serves the RPCs for which a node must be chosen, or several asked: create, publish, capacity,
+    pools.
 
     `topology_key`: the key of the topology segment that names a node.
     """
@@ -52,7 +53,7 @@ class CreateRoutes:
         self._recent = RecentCreates()
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the RPC functions by method name."""
+        """Return the handlers by RPC name."""
         return {
             "CreateVolume": self.create,
             "CreateSnapshot": self.snapshot,
@@ -64,13 +65,13 @@ class CreateRoutes:
     async def create(
         self, request: csi.CreateVolumeRequest, context: Context
     ) -> csi.CreateVolumeResponse:
-        """Create a volume: on the node of its source, on that of the first preferred topology,
-        else on one that meets the requirement and has the most free space.
+        """Create a volume: on the node of its source; else on that of the first preferred topology;
+        else on the node with the most free space that meets the requirement.
 
         Raises: NoSpace if no node has the space, or the source's node is not accessible;
-        PoolUnavailable if no node is reachable; Busy if the name is being created elsewhere;
-        Refused if the source's node is gone; Invalid, NotFound by parsing; other errors as the
-        node reports them.
+        PoolUnavailable if no node is reachable; Busy if another router is creating a volume with
+        this name; Refused if the source's node is gone; Invalid, NotFound if the request is
+        malformed; other errors as the node reports them.
         """
         volume = parse.create(request)
         accessible = request.accessibility_requirements
@@ -181,12 +182,12 @@ class CreateRoutes:
                 raise PoolUnavailable(text)
 
     async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
-        """Create a snapshot on the node of its source. Only nodes that may have a snapshot of
-        this name are asked for it.
+        """Create a snapshot on the node of its source. Nodes that may have a snapshot with the same
+        name are asked first.
 
-        Raises: Conflict if another node has a snapshot of this name; Busy if the name is being
-        created elsewhere; PoolUnavailable if the node is unavailable; Refused if it is gone;
-        other errors as the node reports them.
+        Raises: Conflict if another node has a snapshot with this name; Busy if another router is
+        creating one; PoolUnavailable if the node is unavailable; Refused if it is gone; other
+        errors as the node reports them.
         """
         node = self._source_node(parse_volume_id(request.source_volume_id).pool)
         key = snapshot_key(request.name)
@@ -203,11 +204,11 @@ class CreateRoutes:
             return await calls.forward(node, _SNAPSHOT, request, context)
 
     async def publish(self, request: csi.ControllerPublishVolumeRequest, context: Context) -> bytes:
-        """Publish a volume through its node, after checking the limit of volumes of the target
-        node.
+        """Publish a volume through its node, after checking the maximal number of volumes of the
+        target node.
 
-        Raises: NoSpace if the target has max_volumes volumes; PoolUnavailable if the volume's
-        node is unavailable; other errors as the node reports them.
+        Raises: NoSpace if the target has max_volumes volumes; PoolUnavailable if the volume's node
+        is unavailable; other errors as the node reports them.
         """
         node = self._nodes.owner(parse_volume_id(request.volume_id).pool)
         target = self._nodes.named(request.node_id)
@@ -220,10 +221,10 @@ class CreateRoutes:
     async def capacity(
         self, request: csi.GetCapacityRequest, context: Context
     ) -> csi.GetCapacityResponse:
-        """Return the largest and smallest volume that an accessible node accepts.
+        """Return the sizes of the largest and the smallest volume that an accessible node accepts.
 
-        The last reports are used: no node is called, so that none is waited for. Raises:
-        Invalid.
+        They are computed from the last reports; no node is called, so that none delays the answer.
+        Raises: Invalid.
         """
         asked = parse.get_capacity(request)
         requirement = parse_requirement(self._key, _segments([request.accessible_topology]))

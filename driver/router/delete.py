@@ -1,4 +1,4 @@
-"""The RPCs that delete and unpublish: they succeed in the end, even if a node is lost."""
+"""The RPCs that delete and unpublish. They succeed in the end even if a node never comes back."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _UNPUBLISH: Final = methods.path("ControllerUnpublishVolume")
 
 
 class DeleteRoutes:
-    """Serve the RPCs that delete and unpublish, which must succeed in the end even if the node
-    never returns.
+    """Serves the RPCs that delete and unpublish, which must succeed in the end even if a node never
+    comes back.
 
-    `abandon` is asked whether a volume or snapshot may be lost with its node. `attachments`:
-    publications are recorded in VolumeAttachments, and Kubernetes deletes no volume that has
-    one. A node that was unavailable when a volume was detached gets a
-    ControllerUnpublishVolume before the DeleteVolume.
+    `abandon`: decides whether a volume or snapshot may be lost with its node. `attachments`: True
+    if publications are recorded in VolumeAttachments; Kubernetes deletes no volume that has one. So
+    a node that was unavailable when a volume was detached gets a ControllerUnpublishVolume before
+    the DeleteVolume.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DeleteRoutes:
         self._attachments = attachments
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the RPC functions by method name."""
+        """Return the handlers by RPC name."""
         return {
             "DeleteVolume": self.volume,
             "DeleteSnapshot": self.snapshot,
@@ -47,11 +47,11 @@ class DeleteRoutes:
         }
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
-        """Delete a volume on its node; no-op if the id is not of this driver or the volume is
-        abandoned.
+        """Delete a volume on its node; no-op if the id has not the form of this driver's ids, or
+        the volume is abandoned with its node.
 
-        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its
-        pool; other errors as the node reports them.
+        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its pool;
+        other errors as the node reports them.
         """
         owner = await self._owner(request.volume_id, parse_volume_id, "volume")
         if owner is None:
@@ -62,11 +62,11 @@ class DeleteRoutes:
         return await calls.forward(owner, _DELETE_VOLUME, request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
-        """Delete a snapshot on its node; no-op if the id is not of this driver or the snapshot is
-        abandoned.
+        """Delete a snapshot on its node; no-op if the id has not the form of this driver's ids, or
+        the snapshot is abandoned with its node.
 
-        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its
-        pool; other errors as the node reports them.
+        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its pool;
+        other errors as the node reports them.
         """
         owner = await self._owner(request.snapshot_id, parse_snapshot_id, "snapshot")
         if owner is None:
@@ -76,8 +76,8 @@ class DeleteRoutes:
     async def unpublish(
         self, request: csi.ControllerUnpublishVolumeRequest, context: Context
     ) -> bytes:
-        """Unpublish a volume on its node. Succeeds if nothing on the node can use it: a delete
-        waits for this.
+        """Unpublish a volume on its node. If the node is out of service or gone, succeed without
+        it, because nothing there uses the volume, and its deletion waits for this call.
 
         Raises: PoolUnavailable if its node is unavailable, and neither out of service nor gone.
         """

@@ -1,7 +1,7 @@
-"""Forwards RPCs: the id in a request names the pool, and the pool the node.
+"""Forwards RPCs to nodes: the id in a request contains the pool's id, and the pool is on one node.
 
-The node's response is passed on unchanged. RPCs that one node cannot answer have functions of their
-own (`routes`).
+The node's response is returned unchanged. RPCs that need more than one node have their own handlers
+(`routes`).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ ATTACHING: Final = frozenset({"ControllerPublishVolume", "ControllerUnpublishVol
 
 
 class Router(grpc.GenericRpcHandler):
-    """Serve the RPCs of a router: by `routes`, else by forwarding to the node that has the id's
-    pool.
+    """Serves the RPCs of a router: with a handler in `routes`, or by forwarding them to the node
+    that has the pool of the request's id.
 
-    `routes`: functions by the name of their method. Methods in `hidden` are not served.
+    `routes`: handlers by RPC name. RPCs in `hidden` are not served.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Router(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """Return the handler of the method, or None if it is not served."""
+        """Return the handler of the RPC, or None if it is not served."""
         return self._handlers.get(handler_call_details.method)
 
     def _handler(self, method: MethodDescriptor, routes: Mapping[str, Unary]) -> Handler | None:

@@ -1,9 +1,9 @@
-"""Takes the parts of a group snapshot on several nodes: at one moment, or not at all.
+"""Takes a group snapshot of volumes on several nodes: at one moment, or not at all.
 
 Each node takes its part in steps and waits after each of them. All volumes are quiesced before the
-first image is made, all images have their data before the first volume is writable again, and no
-image is published before all were thawed in time. If the router dies, the nodes undo what they
-have; each thaws by itself.
+first image is created; all images have their data before the first volume is writable again; and no
+image becomes visible before all volumes were thawed in time. If the router dies, the nodes undo
+their parts; each of them thaws its volumes by itself.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class GroupParts:
-    """What nodes have of a group, as ids of snapshots.
+    """The members of a group snapshot on some nodes, as snapshot ids.
 
-    `present`: those that exist. `members`: those that the group should have, as each member
-    records them.
+    `present`: those that exist. `members`: those that the group should have, as each member records
+    them.
     """
 
     present: frozenset[str]
@@ -48,7 +48,7 @@ class GroupParts:
 
 
 async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
-    """Return what these nodes have of the group. Raises: the first error of a node."""
+    """Return the members of the group on these nodes. Raises: the first error of a node."""
     request = cellar.FindPartRequest(group_snapshot_id=key)
     responses = await _all(
         calls.ask(node, lambda node: node.peer().FindPart, request) for node in nodes
@@ -60,7 +60,7 @@ async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
 
 
 async def delete(nodes: Sequence[NodeConnection], key: Key) -> None:
-    """Delete all parts of the group on these nodes. Raises: the first error of a node."""
+    """Delete the members of the group on these nodes. Raises: the first error of a node."""
     request = cellar.DeletePartRequest(group_snapshot_id=key)
     await _all(
         calls.ask(node, lambda node: node.peer().DeletePart, request, GROUP_STEP_TIMEOUT)
@@ -76,12 +76,11 @@ async def take(
 ) -> None:
     """Take a group snapshot on several nodes at one moment.
 
-    `sources`: the ids of the source volumes on each node. `key`: the group's id. `created`: seconds
-    since the epoch.
+    `sources`: the ids of the source volumes on each node. `key`: the group's key. `created`:
+    seconds since the epoch.
 
-    Raises: Refused if not all volumes could be quiesced in time; Busy if one is in use by
-    another call; NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can
-    be reached.
+    Raises: Refused if not all volumes could be quiesced in time; Busy if another call uses one;
+    NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can be reached.
     """
     all_sources = [volume for volumes in sources.values() for volume in volumes]
     session = secrets.token_hex(16)

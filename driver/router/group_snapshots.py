@@ -1,4 +1,4 @@
-"""The group snapshot RPCs: a group's id names no pool, so all nodes are asked for their members."""
+"""The group snapshot RPCs. A group's id names no pool, so all nodes are asked for members."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _CREATE: Final = methods.path("CreateVolumeGroupSnapshot")
 
 
 class GroupRoutes:
-    """Serve the group snapshot RPCs, for groups with volumes on one or several nodes.
+    """Serves the group snapshot RPCs, for groups with volumes on one or several nodes.
 
-    `abandon` is asked whether members on a node that is gone may be lost.
+    `abandon`: decides whether members on a node that is gone may be lost.
     """
 
     def __init__(self, nodes: Nodes, abandon: Abandon = abandon_nothing) -> None:
@@ -38,7 +38,7 @@ class GroupRoutes:
         self._abandon = abandon
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the RPC functions by method name."""
+        """Return the handlers by RPC name."""
         return {
             "CreateVolumeGroupSnapshot": self.create,
             "DeleteVolumeGroupSnapshot": self.delete,
@@ -48,11 +48,12 @@ class GroupRoutes:
     async def create(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: Context
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        """Take a snapshot of all source volumes at one moment, or return the group that exists.
+        """Take a snapshot of all source volumes at one moment, or return the existing group with
+        this name.
 
         Raises: PoolUnavailable if the node of a source volume is unavailable; Refused if the
-        volumes cannot be quiesced at once, or if one is on a node that is gone; Conflict if the
-        name is taken by a group of other volumes; NotFound, Invalid by parsing.
+        volumes cannot be quiesced at once, or one is on a node that is gone; Conflict if a group of
+        other volumes has the name; NotFound, Invalid if the request is malformed.
         """
         group = parse_snapshots.create_group(request)
         requested = [SnapshotId(member.source.pool, member.key) for member in group.members]
@@ -76,9 +77,8 @@ class GroupRoutes:
     ) -> csi.GetVolumeGroupSnapshotResponse:
         """Return the group with all its members, as their nodes describe them.
 
-        Raises: NotFound if there is no such group, or if a member of it is missing;
-        PoolUnavailable if it may be on a node that is unavailable; Invalid if `snapshot_ids`
-        are not its members.
+        Raises: NotFound if there is no such group, or a member of it is missing; PoolUnavailable if
+        a member may be on an unavailable node; Invalid if `snapshot_ids` are not its members.
         """
         group = parse_snapshots.group_ref(request)
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)

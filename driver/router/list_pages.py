@@ -1,5 +1,5 @@
-"""Pages of a list over all nodes. Ids begin with the pool's id, so a page asks only the nodes whose
-pools come next, as many as their reported numbers of entries say, and not all nodes.
+"""Pages of a list over all nodes. Ids begin with the pool's id and are listed in order, so a page
+needs only the nodes with the next pools: as many as have enough entries according to their reports.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ PoolOnNode: TypeAlias = tuple[PoolId, NodeConnection]
 class ListRpc(Generic[Request, Page]):
     """An RPC that lists entries of a node.
 
-    `entry_id` returns the id of an entry, and `count` the number of entries that a reported pool
-    has, which need not be exact.
+    `entry_id`: returns the id of an entry; `count`: returns the number of entries in a reported
+    pool, which need not be exact.
     """
 
     rpc: calls.Rpc[Request, Page]
@@ -78,10 +78,12 @@ async def read_page(
     pools: Sequence[PoolOnNode],
     label: str,
 ) -> tuple[list[Any], str]:
-    """Return the entries of one page, sorted by id, and the token of the next page ("": none).
+    """Return the entries of one page, sorted by id, and the token of the next page ("": there is
+    none).
 
-    `pools`: those that may have entries of the page, in the order of their ids. `label`: what is
-    listed, for the log. A node that is unavailable is left out. Raises: what a node reports.
+    `pools`: those that may have entries of the page, in the order of their ids. `label`: the name
+    of the list, for the log. Nodes that are unavailable are left out. Raises: other errors as the
+    nodes report them.
     """
     most = min(request.max_entries or MAX_ENTRIES, MAX_ENTRIES)
     asked = type(request)()

@@ -1,4 +1,4 @@
-"""Lists over all nodes. Tokens are ids, as on each node, so that a router has no state."""
+"""Lists over all nodes. Tokens are ids, as on each node, so a router needs no state for them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from driver.router.nodes.registry import Nodes
 
 
 class ListRoutes:
-    """Serve the RPCs that list things of all nodes, by merging the pages of the nodes."""
+    """Serves the RPCs that list volumes or snapshots of all nodes, by merging the pages of the
+    nodes.
+    """
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the RPC functions by method name."""
+        """Return the handlers by RPC name."""
         return {
             "ListVolumes": self.volumes,
             "ListSnapshots": self.snapshots,
@@ -39,7 +41,7 @@ class ListRoutes:
     ) -> csi.ListVolumesResponse:
         """List the volumes of all reachable nodes.
 
-        Raises: Invalid; StaleToken if the token is not one of ours.
+        Raises: Invalid; StaleToken if the token was not issued by this driver.
         """
         return await self._merged(
             request,
@@ -54,9 +56,9 @@ class ListRoutes:
     async def health(
         self, request: csi.ControllerListVolumeHealthRequest, context: Context
     ) -> csi.ControllerListVolumeHealthResponse:
-        """List the health of volumes of all reachable nodes.
+        """List the health of the volumes of all reachable nodes.
 
-        Raises: Invalid; StaleToken if the token is not one of ours.
+        Raises: Invalid; StaleToken if the token was not issued by this driver.
         """
         return await self._merged(
             request,
@@ -71,10 +73,11 @@ class ListRoutes:
     async def snapshots(
         self, request: csi.ListSnapshotsRequest, context: Context
     ) -> csi.ListSnapshotsResponse:
-        """List snapshots: of all reachable nodes, or with a filter of the node that has that pool.
+        """List snapshots: of all reachable nodes or, with a filter, of the node that has the pool
+        in the filter's id.
 
-        Raises: PoolUnavailable if that node is unavailable; Invalid; StaleToken if the token is
-        not one of ours.
+        Raises: PoolUnavailable if that node is unavailable; Invalid; StaleToken if the token was
+        not issued by this driver.
         """
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(
@@ -100,7 +103,9 @@ class ListRoutes:
     async def describe(
         self, request: cellar.DescribeRequest, context: Context
     ) -> cellar.DescribeResponse:
-        """Return the records of the named volumes and snapshots that reachable nodes have."""
+        """Return the records of those of the named volumes and snapshots that reachable nodes
+        have.
+        """
         responses = await calls.ask_all(
             self._nodes.reachable(),
             lambda node: node.peer().Describe,

@@ -1,4 +1,6 @@
-"""The volume limit of a node: each node counts the volumes of its pools, a router adds them up."""
+"""The maximal number of volumes of a node: each node counts the volumes of its pools, and a router
+adds up the counts.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ async def check(
 ) -> None:
     """Check that the volume may be published to `target` without exceeding its max_volumes.
 
-    The last reports of `nodes` are counted, and new ones near the limit. `owner`: the node that
-    has the volume, which is asked whether it is published to `target` already.
+    The counts are those of the nodes' last reports and, near the limit, new ones. `owner`: the node
+    that has the volume; it is asked whether the volume is published to `target` already.
 
-    Raises: NoSpace if `target` has max_volumes volumes and `volume_id` is not published there
-    yet; PoolUnavailable, and other errors as `owner` reports them.
+    Raises: NoSpace if `target` has max_volumes volumes and `volume_id` is not published there yet;
+    PoolUnavailable, and other errors as `owner` reports them.
     """
     nodes, limit = list(nodes), target.report.max_volumes
     if not limit or _count(target, (node.report for node in nodes)) + MARGIN < limit:

@@ -1,28 +1,29 @@
-"""Reserves the names of volumes and snapshots over all nodes, so that no two routers create one.
+"""Reserves the names of volumes and snapshots over all nodes, so that no two routers create the
+same one.
 
 Why a router that reserved a name may rely on the names that nodes reported, and asks few nodes:
 
-- All routers reserve a name on the same node, its keeper. It gives a name to one router at a time,
-  and remembers for NAME_MEMORY seconds after that router has ended that it had the name.
-- If nobody had the name for so long, whoever was sent to create it got the request before that
-  time. A node that was asked to create an image has it, or holds its locks until it has it or has
-  failed, whether or not somebody still waits for the answer. Both count as having the name.
+- All routers reserve a name on the same node, called its keeper. It gives a name to one router at a
+  time, and remembers for NAME_MEMORY seconds after that router has ended that it had the name.
+- If no router had the name for so long, any node that was asked to create an image with it got the
+  request before that time. Such a node has the image, or holds its locks until it has it or has
+  failed, whether or not a caller still waits. Both count as having the name.
 - A report that a router relies on was read later than that: see NAME_SEARCH_LIFETIME. So each node
-  that has the name has reported it. Two names with the same digest cost a question.
+  that has the name has reported it. Two names with the same digest only cost one more call.
 
 Where one of these is not certain, all nodes are asked, which is always right:
 
-- the keeper says that somebody had the name, or that it has itself just started;
+- the keeper reports that another router had the name, or that it has itself just started;
 - another node may have been the keeper for some router: the first choice among the nodes of the
   directory is unreachable, was unreachable a moment ago, or has just left or joined it; this router
   has just started; or the cluster had one node only, for which routers reserve nothing;
 - a node has not reported its names, or not lately: it is asked, even if others are not.
 
 A router whose reservation has ended, because the keeper or the connection to it failed, begins no
-further create. What remains: CreateVolume for a node that the scheduler chose, or that a source is
-on, reserves nothing; a name that a node had when it became unreachable before it reported it; and a
-router that alone cannot reach a keeper which others reach, whose volume is missing for some seconds
-in the reports to them.
+further create. Three gaps remain: CreateVolume for a node that the scheduler chose, or that has the
+source, reserves nothing; a node may have become unreachable before it reported a name; and if one
+router alone cannot reach the keeper, a volume that it creates is missing in the reports to the
+other routers for some seconds.
 """
 
 from __future__ import annotations
@@ -56,13 +57,15 @@ _ReserveCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, cellar.Reserved]"
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A name that this router has reserved. `holders`: the nodes that have an image of it."""
+    """A name that this router has reserved. `holders`: the nodes that have an image with it."""
 
     holders: Sequence[NodeConnection] = ()
     has_ended: Callable[[], bool] = lambda: False
 
     def check(self) -> None:
-        """Check that no other router can have reserved the name. Raises: Busy."""
+        """Check that the reservation has not ended, so that no other router can have the name.
+        Raises: Busy.
+        """
         if self.has_ended():
             raise Busy("the node that kept the name reserved has failed; try again")
 
@@ -75,18 +78,18 @@ async def reserved(
     id_type: type[ImageId],
     recent: NodeName | None = None,
 ) -> AsyncIterator[Reservation]:
-    """Reserve the name of a volume or snapshot, and yield those of the nodes that
-    `choose_searched` returns which have one of this name. It is called while the node that keeps
-    the name is waited for.
+    """Reserve the name of a volume or snapshot for the duration of the `with` block, and yield
+    which nodes have an image with it.
 
-    Inside, no other router creates one. The name is kept by the node that a hash chooses, the
-    same for all routers, for as long as the stream is open: the death of a router ends it. Only
-    those nodes are asked that may have the name according to their reports, and `recent`; all of
-    them where reports are not enough. `id_type`: VolumeId or SnapshotId.
+    The name is reserved on one node, which a hash chooses in the same way for all routers, as long
+    as a stream to it is open; so the death of a router ends the reservation. `choose_searched`:
+    returns the nodes to search; it is called while the reservation is pending. Of these, only nodes
+    that may have the name according to their reports, and `recent`, are asked, or all of them if
+    the reports do not suffice. `id_type`: VolumeId or SnapshotId.
 
     Raises: Busy if another router has reserved the name, or it could not be reserved in time;
-    PoolUnavailable if the node that keeps it is unavailable, or a node that has reported the name
-    does not answer.
+    PoolUnavailable if the node that reserves it is unavailable, or a node that has reported the
+    name does not answer.
     """
     reachable = nodes.reachable()
     if not reachable:
@@ -109,8 +112,8 @@ async def reserved(
 
 
 def choose_keeper(names: Iterable[NodeName], key: Key) -> NodeName:
-    """Return the node that keeps the name, by rendezvous hashing: if a node is added or removed,
-    few names move.
+    """Return the node on which the name is reserved, by rendezvous hashing: if a node is added or
+    removed, this changes for few names.
     """
     return max(names, key=lambda name: hashlib.sha256(f"{name}/{key}".encode()).digest())
 

@@ -1,4 +1,4 @@
-"""The choice of a node for a new volume: a pure function of the request and the nodes' reports."""
+"""Chooses the node for a new volume: pure functions of the request and the nodes' reports."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from driver.router.nodes.directory import NodeName
 class Candidate:
     """A reachable node on which a volume might be created.
 
-    `largest`: the largest volume of the requested kind that it accepts, in bytes. `cordoned`: it
-    accepts new volumes only if the request names it. `duplicated`: it reports a pool that another
-    node reports too, and accepts none. `lacks_pool`: only other nodes have the requested pool.
+    `largest`: the size in bytes of the largest volume of the requested kind that it accepts.
+    `cordoned`: it accepts new volumes only if the request names it. `duplicated`: it reports a pool
+    that another node reports too, and accepts none. `lacks_pool`: only other nodes have the
+    requested pool.
     """
 
     name: NodeName
@@ -28,10 +29,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """Where a volume may be created.
+    """The nodes on which a volume may be created, from CSI's accessibility requirements.
 
-    `requisite`: the nodes that meet the requirement; None: any. `preferred`: the nodes that
-    were preferred, the best first.
+    `requisite`: the nodes that meet the requirement; None: all. `preferred`: the preferred nodes,
+    the best first.
     """
 
     requisite: frozenset[NodeName] | None
@@ -39,14 +40,12 @@ class Requirement:
 
     @property
     def chosen(self) -> NodeName | None:
-        """The node that the scheduler has chosen, if any."""
+        """The node that the scheduler has chosen, or None."""
         return self.preferred[0] if self.preferred else None
 
     def allows(self, name: NodeName) -> bool:
-        """Return whether a volume may be created on the node: on the chosen one only, if there is
-        one.
-
-        A volume elsewhere would be bound where its pod cannot run.
+        """Return whether a volume may be created on the node. If the scheduler has chosen a node,
+        only that one is allowed, because the pod runs there.
         """
         if self.chosen is not None:
             return name == self.chosen
@@ -56,7 +55,7 @@ class Requirement:
 def parse_requirement(
     key: str, requisite: Sequence[Mapping[str, str]], preferred: Sequence[Mapping[str, str]] = ()
 ) -> Requirement:
-    """Return the requirement that the segments of these topologies express.
+    """Return the requirement that these topologies express.
 
     `key`: the topology key that names a node. A topology without segments is met by every node.
     """
@@ -72,9 +71,8 @@ def parse_requirement(
 def check_source(requirement: Requirement, node: NodeName) -> None:
     """Check that a restore or clone may be created on the node of its source.
 
-    It may be another node than the chosen one: the scheduler then finds the volume there, and
-    places the pod on that node. If it were told NoSpace, it might choose the same node again
-    for ever.
+    That may be another node than the chosen one: the scheduler then places the pod on the volume's
+    node. After a NoSpace it might choose the same node again, for ever.
 
     Raises: NoSpace if the requirement names nodes, and not this one.
     """
@@ -84,7 +82,7 @@ def check_source(requirement: Requirement, node: NodeName) -> None:
 
 
 def order(requirement: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
-    """Return the nodes to try, that with the most free space first; at least one.
+    """Return the nodes to try, the one with the most free space first; at least one.
 
     Raises: NoSpace if no reachable node meets the requirement, or all are cordoned, report
     duplicated pools or lack the requested pool; PoolUnavailable if there is no requirement and no

@@ -1,4 +1,4 @@
-"""The nodes to which volumes were sent a moment ago, whether or not they have answered."""
+"""The nodes that were asked to create volumes a moment ago, whether or not they have answered."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LIFETIME: Final = 60.0  # seconds: longer than a call of csi-provisioner, and th
 
 
 class RecentCreates:
-    """The node that was asked last to create a volume, by the key of its name.
+    """The node that was asked last to create a volume, by the key of the volume's name.
 
-    A node whose answer was not waited for may still be creating the volume, and no search finds it
-    there; and a new volume is in the reports of its node a moment later only. Such a node is asked
-    first when the same name is to be created again. `clock`: monotonic, seconds.
+    A node that did not answer in time may still be creating the volume, and a new volume is in its
+    node's reports only a moment later. So if the same name is to be created again, that node is
+    asked first. `clock`: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,20 +25,20 @@ class RecentCreates:
         self._nodes: dict[Key, tuple[NodeName, float]] = {}  # the oldest first
 
     def last_node(self, key: Key) -> NodeName | None:
-        """Return the node that was asked last, or None if there was none in the last LIFETIME
-        seconds.
+        """Return the node that was asked to create the volume in the last LIFETIME seconds, or
+        None.
         """
         self._forget_old()
         return self._nodes[key][0] if key in self._nodes else None
 
     def add(self, key: Key, node: NodeName) -> None:
-        """Note that a node is asked to create the volume."""
+        """Record that a node is asked to create the volume."""
         self._forget_old()
         self._nodes.pop(key, None)
         self._nodes[key] = node, self._clock()
 
     def remove(self, key: Key) -> None:
-        """Note that the node has not created the volume."""
+        """Record that the node has not created the volume."""
         self._nodes.pop(key, None)
 
     def _forget_old(self) -> None:

@@ -1,4 +1,6 @@
-"""The private CA and the certificates of its two roles. The only user of `cryptography`."""
+"""The private CA, and the certificates of its two roles. The only module that imports
+`cryptography`.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,14 @@ Key = ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA. With its key one can issue certificates of routers and nodes."""
+    """A CA, with the key to issue certificates of routers and nodes."""
 
     key: Key
     certificate: x509.Certificate
 
     @classmethod
     def new(cls, now: datetime) -> Self:
-        """Make a CA that is valid for CA_VALIDITY days."""
+        """Create a CA that is valid for CA_VALIDITY days."""
         key = ec.generate_private_key(ec.SECP256R1())
         return cls(key, _authority(key, now))
 
@@ -71,7 +73,9 @@ class Authority:
         return _pem_key(self.key)
 
     def issue(self, identity: str, now: datetime, days: int) -> tuple[bytes, bytes]:
-        """Return a new certificate and its key, as PEM, for one of IDENTITIES."""
+        """Issue a certificate for `identity`, one of IDENTITIES, and return it and its key as PEM.
+        `days`: its validity.
+        """
         role, use = IDENTITIES[identity]
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = _leaf(role, use, key, self, now, days)
@@ -79,7 +83,7 @@ class Authority:
 
 
 def validity(certificate: bytes) -> tuple[datetime, datetime]:
-    """Return from when until when a certificate (PEM) is valid.
+    """Return the times from which and until which a certificate (PEM) is valid.
 
     Raises: Invalid if it cannot be read.
     """
@@ -91,7 +95,8 @@ def validity(certificate: bytes) -> tuple[datetime, datetime]:
 
 
 def is_due(certificate: bytes, now: datetime) -> bool:
-    """Return whether two thirds of a certificate's (PEM) validity are over.
+    """Return whether two thirds of the validity of a certificate (PEM) are over, so that it should
+    be renewed.
 
     Raises: Invalid if it cannot be read.
     """
@@ -102,10 +107,10 @@ def is_due(certificate: bytes, now: datetime) -> bool:
 def create(
     folder: Path, *, now: datetime | None = None, days: int = LEAF_VALIDITY
 ) -> Sequence[Path]:
-    """Make `folder`/ca.key, and in router/ and node/ below it the files of `--tls-dir`.
+    """Create `folder`/ca.key and, in its folders router/ and node/, the files for `--tls-dir`.
 
-    A CA that exists is kept, so that a repeat renews the two identities. `days`: for which
-    these are valid. Returns the paths that were made or kept.
+    An existing CA is used again, so that a repeated call renews the two identities. `days`: their
+    validity. Returns the paths of all files.
 
     Raises: Refused if the CA's certificate or key is missing; Invalid if they cannot be read.
     """

@@ -1,4 +1,6 @@
-"""When a certificate ends, read from its DER bytes: `cryptography` would need 15 MiB on a node."""
+"""The expiry time of a certificate, parsed from its DER bytes, because `cryptography` would need 15
+MiB on a node.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ _FORMATS: Final = {_UTC_TIME: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}  # RFC 528
 
 
 def expiry(certificate: bytes) -> float:
-    """Return when the first certificate of a PEM file ends, in seconds since the epoch.
+    """Return the time at which the first certificate of a PEM file expires, in seconds since the
+    epoch.
 
-    Raises: ValueError if it is none.
+    Raises: ValueError if the file contains none.
     """
     end = certificate.find(b"-----END CERTIFICATE-----")
     text = certificate[certificate.find(b"-----BEGIN") : end].decode("ascii", "replace")

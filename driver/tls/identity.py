@@ -1,7 +1,7 @@
 """The TLS identity of a node or a router: its certificate, its key, and the CA that it trusts.
 
 The role is the certificate's only DNS name. New files are used from the next connection on, without
-a restart. This module does not need `cryptography`: gRPC does the work.
+a restart. `cryptography` is not needed here: gRPC parses the files.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ FILES: Final = ("ca.crt", "tls.crt", "tls.key")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The content of `ca.crt`, `tls.crt` and `tls.key`."""
+    """The contents of `ca.crt`, `tls.crt` and `tls.key`."""
 
     ca: bytes
     certificate: bytes
     key: bytes
 
     def client(self) -> grpc.ChannelCredentials:
-        """Return the credentials of a client."""
+        """Return gRPC credentials for a client with this identity."""
         return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
 
     def server(self) -> Any:
-        """Return the certificate configuration of a server."""
+        """Return the gRPC certificate configuration for a server with this identity."""
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
 
 
@@ -59,12 +59,12 @@ class Files:
         self.identity = self._read()
 
     async def ready(self) -> None:
-        """Return at once: the files were read when this object was made."""
+        """Return at once: the files were read when this object was created."""
 
     def changed(self) -> bool:
         """Read the files again, and return whether there is a new identity.
 
-        Files that are invalid, or half replaced, change nothing.
+        Files that are invalid, or only partly replaced, are ignored.
         """
         try:
             identity = self._read()
@@ -92,7 +92,7 @@ class Files:
 
 
 def server_credentials(folder: Path) -> grpc.ServerCredentials:
-    """Return the credentials of a node's port. The files are read again for each connection.
+    """Return the credentials for a node's TCP port. The files are read again for each connection.
 
     Raises: Invalid if they cannot be used now.
     """

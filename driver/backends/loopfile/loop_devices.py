@@ -207,13 +207,13 @@ class LoopDevices:
         (LOOP_CHANGE_FD). Raises: Refused if that changes while it is shown somewhere.
         """
         if status.blocked is not read_only:
-            _refuse_shown(status, image_id)
+            _refuse_mounted(status, image_id)
             block.set_read_only(status.path, read_only=read_only)
         return replace(status, blocked=read_only)
 
     def _detach(self, status: loop.Status, image_id: ImageId) -> None:
         """Unbind the device. Raises: Refused if it is shown somewhere, or in use; OSError."""
-        _refuse_shown(status, image_id)
+        _refuse_mounted(status, image_id)
         try:
             loop.detach(status, bound=DETACH_BOUND)
         except OSError as error:
@@ -288,7 +288,7 @@ def _in_use_is_no_error(status: loop.Status, volume: Volume) -> Iterator[None]:
         logger.warning("{} of {} is in use, and stays as it is", status.path, volume.id)
 
 
-def _refuse_shown(status: loop.Status, image_id: ImageId) -> None:
+def _refuse_mounted(status: loop.Status, image_id: ImageId) -> None:
     """Raise Refused if the device is shown at a mount point.
 
     A bound device node does not hold the device: it would show the next volume that gets its

@@ -1,4 +1,4 @@
-"""The calls that the sidecars and kubelet would make, each printed with its result."""
+"""The CSI calls that the sidecars and kubelet would make, each printed with its result."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Response = TypeVar("Response", bound=Message)
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on."""
+    """The demo cannot continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoVolume:
-    """A volume, and the paths at which kubelet has it mounted."""
+    """A volume, and its staging and target paths."""
 
     id: str
     staging: Path
@@ -38,9 +38,9 @@ class DemoVolume:
 
 
 class Calls:
-    """The calls of the sidecars and kubelet, each printed with its result.
+    """Makes the CSI calls of the sidecars and kubelet, and prints each with its result.
 
-    Every method raises Broken if a call fails.
+    Every method raises DemoFailed if a call fails.
     """
 
     def __init__(
@@ -180,9 +180,8 @@ class Calls:
     ) -> Response:
         """Call the driver and return its response.
 
-        As a sidecar does, repeat the call while it is ABORTED, for ABORTED_TIMEOUT seconds at most.
-
-        Raises: DemoFailed for any other error, or after that time.
+        As a sidecar does, the call is repeated while it is ABORTED, for ABORTED_TIMEOUT seconds at
+        most. Raises: DemoFailed for any other error, or after that time.
         """
         self._narrator.request(request)
         end = time.monotonic() + ABORTED_TIMEOUT
@@ -206,7 +205,7 @@ class Calls:
     def call_refused(
         self, method: Method[Request, Response], request: Request, code: grpc.StatusCode
     ) -> None:
-        """Make a call that the driver should refuse with `code`.
+        """Make a call that the driver should refuse with the status `code`.
 
         Raises: DemoFailed if it succeeds.
         """
@@ -222,7 +221,7 @@ class Calls:
             raise DemoFailed(f"the call succeeded; {code.name} was expected")
 
     def show(self, observations: Iterable[Observation]) -> None:
-        """Print what was observed of the volume, one line each."""
+        """Print the observations of the volume, one line each."""
         for subject, detail in observations:
             self._narrator.observation(subject, detail)
 

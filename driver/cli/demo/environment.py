@@ -1,7 +1,7 @@
-"""The environment of the demo: a pool and a driver process of its own, and their removal.
+"""The environment of the demo: a temporary pool, a driver process, and their removal.
 
-As root the pool is a small filesystem with reflink in an image file, so that snapshots share their
-bytes on any machine; otherwise it is the simulator.
+For root the pool is a small filesystem with reflink in an image file, so that snapshots share bytes
+on any machine; for other users it is simulated.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def work_directory() -> Iterator[Path]:
 
 @contextmanager
 def demo_pool(work: Path, *, simulated: bool) -> Iterator[DemoPool]:
-    """Make a pool in `work`, and remove it and what is left of its volumes at the end.
+    """Create a pool in `work`; at the end of the `with` block remove it with all leftovers of its
+    volumes.
 
     Raises: CellarError, OSError.
     """
@@ -99,7 +100,8 @@ def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
 
 
 class DriverProcess:
-    """`cellar serve` in a process group of its own: Ctrl-C ends the demo, which ends the driver.
+    """`cellar serve` in a process group of its own, so that Ctrl-C ends the demo, which then stops
+    the driver.
 
     `log`: the file for its output.
     """
@@ -124,7 +126,8 @@ class DriverProcess:
         self.status: int | None = None
 
     def wait_listening(self, path: Path) -> float:
-        """Wait until the driver listens on the socket; return the milliseconds since its start.
+        """Wait until the driver listens on the socket; return the milliseconds since it was
+        started.
 
         Raises: Refused if it ends, or does not listen within START_TIMEOUT seconds.
         """
@@ -169,14 +172,14 @@ def _listens(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What the driver has left behind."""
+    """Kernel objects and files that the driver has left behind."""
 
     kernel: list[str]  # mounts and loop devices
     files: list[str]
 
 
 def leftovers(work: Path, pool: DemoPool) -> Leftovers:
-    """Return what is left of any volume; the mount of the pool itself is not counted."""
+    """Return the leftovers of all volumes; the mount of the pool itself is not counted."""
     kernel = [*map(str, _mounts(work)), *(str(status.path) for status in _loops(work))]
     files = os.listdir(pool.directory) if pool.directory else []
     return Leftovers(kernel, [name for name in files if name not in {MARKER, "lost+found"}])

@@ -1,6 +1,6 @@
-"""Prints the demo: each CSI call with its request, its response, and what is observed after it.
+"""Prints the demo: each CSI call with its request, its response, and the observations after it.
 
-The fields are read from the messages themselves, so that what is printed is what was sent.
+Fields are read from the messages themselves, so that exactly what was sent is printed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _ID: Final = re.compile(r"\b[0-9a-f]{12}-[0-9a-f]{32}\b")
 
 
 class Narrator:
-    """Prints the demo. `work` is abbreviated to `…` wherever it occurs, so that paths are short.
+    """Prints the demo. The path `work` is abbreviated to `…` wherever it occurs.
 
-    `passed` is True until a check fails.
+    `passed`: True until a check fails.
     """
 
     def __init__(self, console: Console, work: str) -> None:
@@ -41,7 +41,7 @@ class Narrator:
         self.passed = True
 
     def title(self, text: str, facts: Iterable[tuple[str, str]]) -> None:
-        """Print the title, and below it facts as name and value."""
+        """Print the title, and below it the facts as name and value."""
         self._console.print(Text(text, style="bold"))
         self._console.print()
         for name, value in facts:
@@ -78,11 +78,11 @@ class Narrator:
         self._timed(error.code.name, milliseconds, self._text(error.text), "bold red")
 
     def action(self, subject: str, detail: str) -> None:
-        """Print what a pod does, which is no CSI call."""
+        """Print an action of a pod, which is no CSI call."""
         self._row("$", self._text(subject).plain, self._text(detail), style="bold magenta")
 
     def observation(self, subject: str, detail: str) -> None:
-        """Print what is observed on the machine now."""
+        """Print an observation of the machine."""
         self._row("·", self._text(subject).plain, self._text(detail, style="dim"), style="blue")
 
     def check(self, text: str, *, passed: bool) -> None:
@@ -141,7 +141,8 @@ def _styled(text: str, style: str) -> Text:
 
 
 def list_fields(message: Message) -> Iterator[tuple[str, str]]:
-    """Return the fields of the message that are set, by their last name, without secrets.
+    """Return the fields of the message that are set, by the last part of their name, without
+    secrets.
 
     The values of fields with the same name are joined to a list.
     """

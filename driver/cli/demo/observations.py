@@ -1,4 +1,4 @@
-"""What the demo shows of a volume on the machine: files, loop device, mounts, bytes."""
+"""The demo's observations of a volume on the machine: files, loop device, mounts, bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Observation: TypeAlias = tuple[str, str]
 class Observations:
     """Observes volumes on the machine.
 
-    `pool`: its directory; None: it is simulated, and only directories can be observed.
+    `pool`: its directory; None: it is simulated, so only mount directories can be observed.
     """
 
     def __init__(self, pool: Path | None) -> None:
@@ -27,7 +27,7 @@ class Observations:
 
     @property
     def real(self) -> bool:
-        """Whether the pool is not simulated."""
+        """Whether the pool is on a real filesystem, and not simulated."""
         return self._pool is not None
 
     def image(self, image_id: str) -> Iterator[Observation]:
@@ -39,7 +39,7 @@ class Observations:
             yield f"pool/{image_id}", f"{IMAGE}: {size}, occupies {occupied}"
 
     def record(self, image_id: str, name: str) -> Iterator[Observation]:
-        """Yield the fields of one of the JSON files beside the image."""
+        """Yield the fields of the JSON file `name` next to the image."""
         if self._pool:
             fields = json.loads((self._pool / image_id / name).read_text(encoding="utf-8"))
             text = "  ".join(f"{key}={value}" for key, value in fields.items() if key != "id")
@@ -52,7 +52,7 @@ class Observations:
             yield str(status.path), f"{human(block.size(status.path))}, {mode}, attached to {IMAGE}"
 
     def mounted(self, target: Path) -> Iterator[Observation]:
-        """Yield what is mounted at `target`."""
+        """Yield the mount at `target`."""
         for mounted in mount_table.at(target):
             options = ",".join(sorted(mounted.options))
             yield str(target), f"{mounted.fs_type} on {mounted.source} ({options})"
@@ -60,7 +60,7 @@ class Observations:
             yield str(target), f"{'a directory' if target.is_dir() else 'nothing'} (simulated)"
 
     def free_space(self, target: Path) -> Iterator[Observation]:
-        """Yield the total and the available space at `target`, as df shows it."""
+        """Yield the total and the available space at `target`, as df prints them."""
         if self._pool:
             stats = os.statvfs(target)
             total, free = stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize

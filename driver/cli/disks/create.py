@@ -1,4 +1,4 @@
-"""`cellar pools create`: creates a pool on blank disks, after it has printed what it will do."""
+"""`cellar pools create`: creates a pool on blank disks, after printing what it will do."""
 
 from __future__ import annotations
 

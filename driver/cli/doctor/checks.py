@@ -35,7 +35,7 @@ def user(uid: int) -> Finding:
 
 
 def capabilities(status: str) -> Iterator[Finding]:
-    """Check the capabilities, which some sandboxes take from root.
+    """Check that root has the capabilities that some sandboxes remove.
 
     `status`: the text of /proc/self/status.
     """
@@ -54,7 +54,7 @@ def capabilities(status: str) -> Iterator[Finding]:
 
 
 def kernel(release: str) -> Finding:
-    """Check that the kernel (`release` as of uname) has LOOP_CONFIGURE."""
+    """Check that the kernel supports LOOP_CONFIGURE. `release`: its version, as in uname."""
     oldest = ".".join(map(str, OLDEST_KERNEL))
     if not (match := re.match(r"(\d+)\.(\d+)", release)):
         return warning(
@@ -86,7 +86,9 @@ def loop_devices(dev: Path = Path("/dev"), sys_block: Path = Path("/sys/block"))
 
 
 def sys_directory() -> Finding:
-    """Check that the driver can write below /sys, where it turns off the discards of a device."""
+    """Check that the driver can write below /sys, which it needs to turn off the discards of a
+    device.
+    """
     subject = "/sys"
     if text := sysfs.find_problem():
         return problem(
@@ -137,9 +139,9 @@ def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
 
 
 def descriptors(hard: int) -> Finding:
-    """Check that enough files can be open.
+    """Check that enough files can be open at the same time.
 
-    `hard`: the limit to which the driver raises its own; negative: there is none.
+    `hard`: the hard limit, to which the driver raises its own; negative: there is none.
     """
     subject, enough = "open files", 4096
     if hard < 0 or hard >= enough:
@@ -151,7 +153,7 @@ def descriptors(hard: int) -> Finding:
 def encryption(lacking: str | None) -> Finding:
     """Report whether volumes can be encrypted.
 
-    `lacking`: why they cannot, then a colon and the cure; None: they can.
+    `lacking`: why they cannot, then a colon and what to do; None: they can.
     """
     subject = "encryption"
     if not lacking:
@@ -163,7 +165,7 @@ def encryption(lacking: str | None) -> Finding:
 def io_limits(lacking: str | None) -> Finding:
     """Report whether IO limits can be enforced.
 
-    `lacking`: why they cannot, then a colon and the cure; None: they can.
+    `lacking`: why they cannot, then a colon and what to do; None: they can.
     """
     subject = "IO limits"
     if not lacking:
@@ -184,7 +186,10 @@ def uevents() -> Finding:
 
 
 def kubelet(directory: Path, mountinfo: str) -> Finding:
-    """Check that mounts below kubelet's `directory` are propagated to it."""
+    """Check that mounts below kubelet's `directory` are propagated to kubelet.
+
+    `mountinfo`: the text of /proc/self/mountinfo.
+    """
     if not directory.is_dir():
         return ok("kubelet", f"no {directory}: not a Kubernetes node")
     if is_shared(directory, mountinfo):
@@ -195,7 +200,8 @@ def kubelet(directory: Path, mountinfo: str) -> Finding:
 
 
 def is_shared(directory: Path, mountinfo: str) -> bool:
-    """Return whether the mount that `directory` is on is shared, so that it propagates mounts.
+    """Return whether the mount on which `directory` lies is shared, so that mounts below it are
+    propagated.
 
     `mountinfo`: the text of /proc/self/mountinfo.
     """

@@ -1,4 +1,4 @@
-"""`cellar doctor`: prints what this machine lacks for the driver, and the cure, one line each."""
+"""`cellar doctor`: prints the problems of this machine, one line each with what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Which checks `cellar doctor` makes: of the machine, of configured pools, of a running driver."""
+"""The checks that `cellar doctor` makes: of the machine, of configured pools, of a running
+driver.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ def check_machine(kubelet_dir: Path) -> Iterator[Finding]:
 def check_pools(
     pool: list[str] | None, config: Path | None, state_dir: Path | None
 ) -> Iterator[Finding]:
-    """Yield what each type of pool finds out about its pools that are configured."""
+    """Yield the findings of each pool type about its configured pools.
+
+    `pool`, `config`, `state_dir`: the command's options.
+    """
     try:
         settings = load_settings(pool, config, state_dir)
         types = [find_pool_type(spec) for spec in settings.pools]
@@ -56,7 +61,7 @@ def check_pools(
 
 
 def check_driver(endpoint: str) -> Finding:
-    """Return whether a driver answers at this socket, and is ready."""
+    """Return the finding whether a driver answers on this socket, and is ready."""
     try:
         with Client(endpoint, timeout=5) as client:
             info = client.call(client.identity.GetPluginInfo, csi.GetPluginInfoRequest())

@@ -1,8 +1,8 @@
-"""`kubectl cellar page`: the page of a driver in a cluster, on this machine.
+"""`kubectl cellar page`: shows the page of a driver in a cluster in a browser on this machine.
 
-A pod with a container `page` (chart value `page.enabled`) serves it already; in another pod
+A pod with a container `page` (chart value `page.enabled`) serves the page already. In another pod
 `kubectl exec` starts it, on the pod's loopback address, until this program ends. `kubectl
-port-forward` brings it here. So nothing is open on the pod network.
+port-forward` forwards it to this machine, so that nothing listens on the pod network.
 """
 
 from __future__ import annotations

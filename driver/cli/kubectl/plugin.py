@@ -1,7 +1,8 @@
-"""`kubectl cellar`: the commands of `cellar`, run in a pod of the driver with the user's rights.
+"""`kubectl cellar`: runs the commands of `cellar` in a pod of the driver, with the user's
+permissions.
 
 kubectl finds this program as `kubectl-cellar` on its PATH. It asks kubectl for the pods of the
-driver, and becomes `kubectl exec`.
+driver, and then executes `kubectl exec`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TIMEOUT: Final = 30.0  # seconds in which the API server lists the pods
 def main(arguments: Sequence[str] | None = None) -> int:  # noqa: RET503 - execv does not return
     """Replace this process by `kubectl exec` of the command in the driver's pod.
 
-    Returns only if that fails, or after `page`, with the exit status.
+    Returns, with the exit status, only if that fails, or after the command `page`.
     """
     options = _parser().parse_args(arguments)
     words = options.command
@@ -84,7 +85,8 @@ def _show_page(kubectl: Sequence[str], pod: Any, words: Sequence[str]) -> int:
 
 
 def find_pod(kubectl: Sequence[str], *, namespace: str, node: str) -> Any:
-    """Return the driver's pod to ask: a controller, or with `node` the one on this node.
+    """Return the driver's pod in which to run a command: a controller or, with `node`, the one on
+    this node.
 
     `namespace`: of the driver; "": any. Raises: Failed if there is none, or kubectl failed.
     """

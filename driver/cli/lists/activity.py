@@ -1,4 +1,4 @@
-"""The copies of a driver that go on, and what is wrong with it, as rows."""
+"""The running copies of a driver, and its conditions, as rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from driver.cli.output import Row
 
 
 def copy_rows(client: Client) -> Iterator[Row]:
-    """Yield a row for each copy that goes on; none of an older driver. Raises: CallFailed."""
+    """Yield a row for each running copy; nothing if the driver is older than this call. Raises:
+    CallFailed.
+    """
     answer = _ask(client, client.inspection.ListCopies, inspect_pb2.ListCopiesRequest())
     for copy in answer.copies if answer else ():
         yield {
@@ -27,7 +29,7 @@ def copy_rows(client: Client) -> Iterator[Row]:
 
 
 def condition_rows(client: Client) -> Iterator[Row]:
-    """Yield a row for each condition of an alert that is met; none of an older driver.
+    """Yield a row for each condition; nothing if the driver is older than this call.
 
     Raises: CallFailed.
     """
@@ -43,7 +45,9 @@ def condition_rows(client: Client) -> Iterator[Row]:
 
 
 def condition_row(alert: str, severity: str, text: str, *, node: str, volume_id: str = "") -> Row:
-    """Return the row of a condition. `alert`: the name of its rule; `volume_id`: "": of none."""
+    """Return the row of a condition. `alert`: the name of its alert rule; `volume_id`: "": it
+    concerns no volume.
+    """
     return {
         "node": node,
         "alert": alert,

@@ -1,4 +1,4 @@
-"""The columns of pools, volumes and snapshots in a table."""
+"""The columns of the tables of pools, volumes and snapshots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def _name_cell(row: Row) -> str:
 
 
 def object_cell(namespace: str, name: str) -> str:
-    """Return the claim (VolumeSnapshot; pod of an inline volume) for which an image was made."""
+    """Return the claim (or VolumeSnapshot, or pod of an inline volume) for which an image was
+    created.
+    """
     return f"{namespace}/{name}" if name else "-"
 
 

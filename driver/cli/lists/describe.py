@@ -13,7 +13,7 @@ from driver.cli.client import Client
 from driver.cli.connection import Endpoint, Format, connected, fail
 from driver.cli.lists.references import FULL_ID, find_volume
 from driver.cli.lists.rows import timestamp, volume_rows
-from driver.cli.live.calls import call_row, one_line
+from driver.cli.live.calls import call_row, format_call
 from driver.cli.output import Output, Row, console, human, print_rows, printable
 
 Reference = Annotated[
@@ -43,14 +43,16 @@ def command(
 
 
 def describe(client: Client, volume_id: str) -> Row:
-    """Return all that the driver knows of the volume. Raises: CallFailed."""
+    """Return the description of the volume as a row. Raises: CallFailed."""
     request = inspect_pb2.InspectVolumeRequest(volume_id=volume_id)
     answer = client.call(client.inspection.InspectVolume, request)
     return {"id": volume_id, **_row(answer), "calls": [*_calls(client, volume_id)]}
 
 
 def find_id(client: Client, reference: str) -> str:
-    """Return the id of the volume that a person means. Raises: CallFailed, typer.Exit."""
+    """Return the id of the volume that `reference` names; see `references`. Raises: CallFailed,
+    typer.Exit.
+    """
     if FULL_ID.match(reference):
         return reference
     try:
@@ -118,7 +120,7 @@ def _lines(row: Row) -> Iterator[str]:
     yield from _section(
         "Record", [f"{key}: {record[key]}" for key in sorted(record) if key not in _IN_TABLE]
     )
-    yield from _section("Last calls", [one_line(call) for call in row["calls"]])
+    yield from _section("Last calls", [format_call(call) for call in row["calls"]])
 
 
 def _fields(*fields: tuple[str, str]) -> Iterator[str]:

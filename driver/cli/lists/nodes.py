@@ -1,13 +1,11 @@
-"""`cellar nodes`: the nodes of a cluster, as a router sees them."""
+"""`cellar nodes`: lists the nodes of a cluster, according to a router."""
 
 from __future__ import annotations
 
 from typing import Final
 
-import grpc
-
 from csi_proto import inspect_pb2
-from driver.cli.client import CallFailed, Client
+from driver.cli.client import Client, explain_unsupported
 from driver.cli.connection import Endpoint, Format, connected
 from driver.cli.live.watch import Watch, print_or_watch
 from driver.cli.output import Column, Output, Row
@@ -23,13 +21,8 @@ def command(
 
 def node_rows(client: Client) -> list[Row]:
     """Return a row for each node. Raises: CallFailed."""
-    try:
+    with explain_unsupported("this driver is one node; ask a router, as `cellar route` serves it"):
         answer = client.call(client.inspection.ListNodes, inspect_pb2.ListNodesRequest())
-    except CallFailed as error:
-        if error.code is not grpc.StatusCode.UNIMPLEMENTED:
-            raise
-        text = "this driver is one node; ask a router, as `cellar route` serves it"
-        raise CallFailed(error.code, text) from None
     return [_row(node) for node in answer.nodes]
 
 

@@ -13,10 +13,10 @@ _NAMED: Final = 5  # of several volumes that match
 
 
 def find_volume(reference: str, rows: Iterable[Row]) -> Row:
-    """Return the one volume of `rows` that `reference` means.
+    """Return the only volume of `rows` that `reference` names.
 
     `reference`: NAMESPACE/CLAIM, the name of a PersistentVolume, an id or its beginning. Raises:
-    LookupError: none, or several.
+    LookupError: there is none, or there are several.
     """
     matching = [row for row in rows if _matches(reference, row)]
     exact = [row for row in matching if reference in {row["id"], row["name"]}]

@@ -1,16 +1,14 @@
-"""Pools, volumes and snapshots of a driver as rows: the keys are those of `-o json`."""
+"""Pools, volumes and snapshots of a driver as rows. The keys are those of `-o json`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import grpc
-
 from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from csi_proto import inspect_pb2
-from driver.cli.client import CallFailed, Client
+from driver.cli.client import Client, explain_unsupported
 from driver.cli.output import Row
 from driver.core.ids import pool_part
 
@@ -53,17 +51,12 @@ def volume_rows(client: Client) -> Iterator[Row]:
 
 
 def orphan_ids(client: Client) -> frozenset[str]:
-    """Return the ids of the volumes that no PersistentVolume names. Raises: CallFailed."""
-    try:
+    """Return the ids of the volumes that have no PersistentVolume. Raises: CallFailed."""
+    with explain_unsupported(
+        "only a router that asks Kubernetes knows of orphans (`kubectl cellar volumes --orphans`),"
+        " unless --orphans-after is 0"
+    ):
         answer = client.call(client.inspection.ListOrphans, inspect_pb2.ListOrphansRequest())
-    except CallFailed as error:
-        if error.code is not grpc.StatusCode.UNIMPLEMENTED:
-            raise
-        text = (
-            "only a router that asks Kubernetes knows of orphans (`kubectl cellar volumes"
-            " --orphans`), unless --orphans-after is 0"
-        )
-        raise CallFailed(error.code, text) from None
     return frozenset(orphan.volume_id for orphan in answer.orphans)
 
 
@@ -132,5 +125,5 @@ def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record, pool_names: dic
 
 
 def timestamp(seconds: float) -> str:
-    """Return a time since the epoch in ISO 8601 and UTC, or "" if it is 0: not known."""
+    """Return a time in seconds since the epoch in ISO 8601 and UTC, or "" if it is 0 (unknown)."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""

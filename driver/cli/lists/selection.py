@@ -1,4 +1,4 @@
-"""Which rows of a list are printed, and in which order."""
+"""Selects and sorts the rows of a list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from driver.cli.output import Row
 
 
 class SortKey(StrEnum):
-    """What a list of volumes can be sorted by."""
+    """The keys by which a list of volumes can be sorted."""
 
     NAME = "name"
     CLAIM = "claim"
@@ -52,7 +52,9 @@ _DESCENDING: Final = frozenset({SortKey.SIZE, SortKey.CREATED, SortKey.CONDITION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which rows are wanted: "" means any, as does None for `ids`, those of volumes."""
+    """The conditions for rows to be printed. "" and None match any row; `ids` are those of
+    volumes.
+    """
 
     pool: str = ""
     namespace: str = ""
@@ -61,7 +63,9 @@ class Selection:
     sort: SortKey | None = None
 
     def apply(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Return the selected rows: as they come, or sorted when all have come."""
+        """Return the selected rows: as they arrive or, if they are to be sorted, when all have
+        arrived.
+        """
         selected = (row for row in rows if self._has(row))
         if self.sort is None:
             return selected

@@ -61,7 +61,7 @@ def command(  # noqa: PLR0913 - one for each option
 
 
 def call_row(call: inspect_pb2.Call) -> Row:
-    """Return a call as a row: the keys are those of `-o json`."""
+    """Return a call as a row. The keys are those of `-o json`."""
     request, response = _parsed(call.request), _parsed(call.response)
     return {
         "number": call.number,
@@ -119,15 +119,15 @@ def _print_each(output: Output, rows: Iterator[Row]) -> None:
         stream.flush()
 
 
-def one_line(row: Row) -> str:
-    """Return when a call ended, how long it took, its name, code, and what it was about."""
+def format_call(row: Row) -> str:
+    """Return one line of text about a call: end time, duration, name, code, and object."""
     took = f"{_duration(row):>9}"
     code = f"{row['code']:<19}"
     return f"{row['ended'][11:23]}  {took}  {row['rpc']:<26}  {code}  {row['about'] or '-'}"
 
 
 def _lines(row: Row, *, wide: bool) -> Iterator[str]:
-    yield one_line(row)
+    yield format_call(row)
     if row["error"]:
         yield f"    error    {row['error']}"
     if wide:

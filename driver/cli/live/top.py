@@ -53,7 +53,7 @@ def read_io(client: Client) -> Io:
 
 
 def io_rows(before: Io, after: Io) -> list[Row]:
-    """Return the rates between two looks, the busiest volume first."""
+    """Return the rates between two readings of the counters, the busiest volume first."""
     rows = [
         _rates(before[key], volume)
         for key, volume in after.items()
@@ -81,7 +81,9 @@ def _rates(old: inspect_pb2.VolumeIo, new: inspect_pb2.VolumeIo) -> Row:
 
 
 def call_rows(calls: Iterable[inspect_pb2.Call]) -> list[Row]:
-    """Return the calls by name: how many, how many failed, mean and longest time."""
+    """Return a row for each RPC name: number of calls, number of failures, mean and longest
+    duration.
+    """
     by_name: dict[str, list[inspect_pb2.Call]] = {}
     for call in calls:
         by_name.setdefault(call.rpc, []).append(call)

@@ -1,4 +1,4 @@
-"""`--watch`: asks for rows in intervals, and prints those that changed."""
+"""`--watch`: reads rows periodically, and prints those that changed."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def print_or_watch(  # noqa: PLR0913 - what is printed, and how
     name: str = "id",
     deleted: Row | None = None,
 ) -> None:
-    """Print the rows that `ask` returns; with `watch` then also each that changes, without an end.
+    """Print the rows that `ask` returns; with `watch` then also each row that changes, without end.
 
-    `name`: the key that identifies a row. `deleted`: what a row that vanished is printed with;
-    JSON has `"deleted": true` besides. With `watch` JSON has one row in each line.
+    `name`: the key that identifies a row. `deleted`: the values with which a row is printed that
+    does not exist any more; JSON has `"deleted": true` in addition. With `watch` JSON has one row
+    in each line.
     """
     if not watch:
         print_rows(output, columns, ask(), name=name)
@@ -59,7 +60,12 @@ def changes(
     deleted: Row,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Row]:
-    """Yield each row that differs from `rows`, or from the last time that it was asked for."""
+    """Yield each row of `ask()` that differs from `rows`, or from the previous result of `ask()`,
+    without end.
+
+    `name`: the key that identifies a row. `deleted`: the values for a row that does not exist any
+    more.
+    """
     known, took = {row[name]: row for row in rows}, 0.0
     while True:
         sleep(max(SLEEP, took * _SHARE))

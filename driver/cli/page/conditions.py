@@ -1,4 +1,4 @@
-"""The conditions of the chart's alerts that follow from what the page shows."""
+"""The conditions of the chart's alerts that can be derived from the data of the page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FAILED: Final = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "
 
 
 def check_pools(pools: Iterable[Row]) -> Iterator[Row]:
-    """Yield what is wrong with pools."""
+    """Yield the conditions of pools."""
     for pool in pools:
         name, node = f"Pool {pool['name']}", pool["node"]
         if pool["away"]:
@@ -50,7 +50,7 @@ def check_pools(pools: Iterable[Row]) -> Iterator[Row]:
 
 
 def check_nodes(nodes: Sequence[Row]) -> Iterator[Row]:
-    """Yield which nodes the router does not reach."""
+    """Yield a condition for each node that the router cannot reach."""
     for node in nodes:
         if not node["reachable"]:
             text = f"The driver of the node is not reached: {node['problem']}"
@@ -60,7 +60,7 @@ def check_nodes(nodes: Sequence[Row]) -> Iterator[Row]:
 
 
 def check_calls(calls: Iterable[Row], now: datetime) -> Iterator[Row]:
-    """Yield which methods fail or are slow in the last ten minutes of `calls`, until `now`."""
+    """Yield a condition for each RPC that failed or was slow in the ten minutes before `now`."""
     methods: defaultdict[str, list[Row]] = defaultdict(list)
     for call in calls:
         if now - datetime.fromisoformat(call["ended"]) <= RECENT:
@@ -79,15 +79,15 @@ def check_calls(calls: Iterable[Row], now: datetime) -> Iterator[Row]:
 
 
 class StuckCopies:
-    """Finds copies that make no progress, by what it was shown before."""
+    """Finds copies that make no progress, by comparing them with earlier calls of `find`."""
 
     def __init__(self) -> None:
         self._seen: Mapping[str, tuple[int, float]] = {}  # bytes, and since when
 
     def find(self, copies: Mapping[str, Row], now: float) -> Iterator[Row]:
-        """Yield a condition for each copy that is where it was half an hour ago.
+        """Yield a condition for each copy that has made no progress for half an hour.
 
-        `copies`: all that go on, by a key of each; `now`: seconds.
+        `copies`: all running copies, by a key of each; `now`: seconds.
         """
         before = self._seen
         seen: dict[str, tuple[int, float]] = {}

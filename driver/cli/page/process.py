@@ -21,10 +21,10 @@ async def serve(
     on_start: Callable[[str], None],
     until_eof: bool = False,
 ) -> None:
-    """Serve the page of the driver that `make_client` connects to.
+    """Serve the page of the driver to which `make_client` connects.
 
-    `host`: a name or an address, without brackets; "": all. `port`: 0 for a free one. `on_start`
-    gets the page's URL. `until_eof`: also end when standard input does.
+    `host`: a name or an address, without brackets; "": all. `port`: 0 for a free one. `on_start`:
+    called with the page's URL. `until_eof`: also end when standard input does.
 
     Raises: OSError, ValueError.
     """

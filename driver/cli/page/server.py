@@ -1,4 +1,4 @@
-"""The HTTP server of the page: a few files, a stream of events, and what is known of one volume."""
+"""The HTTP server of the page: a few files, a stream of events, and the description of a volume."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ MakeClient = Callable[[], Client]
 
 
 def make_app(make_client: MakeClient, host: str) -> web.Application:
-    """Return the application. `make_client` returns a new client of the driver; `host`: the
-    address that it listens at, "": all.
+    """Return the application. `make_client`: returns a new client of the driver; `host`: the
+    address at which it listens, "": all.
 
     Raises: ValueError if `host` is a name.
     """

@@ -1,4 +1,4 @@
-"""The state that the page shows: asked of a driver in intervals, with events for what changed."""
+"""The state that the page shows: read from a driver periodically, with events for changes."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ Rows: TypeAlias = dict[str, Row]
 
 
 class Watcher:
-    """What a driver has, as it was last seen, and the browsers that follow it.
+    """The last known state of a driver, and the browsers that follow it.
 
-    Lives on the event loop. `make_client` returns a new client of the driver. It is asked as long
-    as a browser follows, and once before.
+    To be used on the event loop only. `make_client`: returns a new client of the driver. The driver
+    is called as long as a browser follows, and once before.
     """
 
     def __init__(self, make_client: Callable[[], Client]) -> None:
@@ -60,7 +60,7 @@ class Watcher:
         self._wanted = asyncio.Event()
 
     async def run(self) -> None:
-        """Ask the driver until cancelled."""
+        """Read the driver's state periodically until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_calls())
@@ -80,9 +80,9 @@ class Watcher:
                 self._clients.remove(client)
 
     async def follow(self) -> AsyncIterator[Event]:
-        """Yield everything, then each change, as events; ends if the reader is too slow.
+        """Yield the whole state, then each change, as events; ends if the reader is too slow.
 
-        What changes meanwhile may be told twice.
+        A change at the beginning may be sent twice.
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING)
         self._followers.add(queue)

@@ -135,13 +135,13 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
     loop_guard.close(status.number)
     with loop_ioctl.ignore_gone(), ExitStack() as undo:
         node = _open_exclusively(status.path, busy_timeout, undo)
-        if not _is_bound_to(node, status):
+        if not _node_has_file(node, status):
             return
         fcntl.ioctl(node, loop_ioctl.LOOP_CLR_FD)
         if not _is_bound(node):
             clear_read_only(node)
     for _ in _retry_for(bound):
-        if not _is_still_bound_to(status):
+        if not _has_same_file(status):
             loop_free.remember(status.path.name)
             return
     raise OSError(errno.EBUSY, "still in use", os.fspath(status.path))
@@ -276,8 +276,8 @@ def backing_inode(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
     return info.lo_device, info.lo_inode
 
 
-def _is_bound_to(node: int, status: Status) -> bool:
-    """Return whether it is still bound to that file; True if that cannot be asked (EIO)."""
+def _node_has_file(node: int, status: Status) -> bool:
+    """Return whether the open device is bound to the file of `status`; True if unknown (EIO)."""
     try:
         return backing_inode(loop_ioctl.read_info(node)) == status.backing
     except OSError as error:
@@ -286,11 +286,11 @@ def _is_bound_to(node: int, status: Status) -> bool:
         return True
 
 
-def _is_still_bound_to(status: Status) -> bool:
-    """Return what `_is_bound_to` does, by the path of the device; False if it is gone."""
+def _has_same_file(status: Status) -> bool:
+    """Return whether the device is bound to the file of `status`; False if it does not exist."""
     try:
         with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
-            return _is_bound_to(node, status)
+            return _node_has_file(node, status)
     except OSError as error:
         if error.errno in loop_ioctl.GONE:
             return False

@@ -11,7 +11,7 @@ Json: TypeAlias = Mapping[str, Any]
 
 
 class ApiError(Exception):
-    """The API server could not be reached (`status` 0), or answered with an HTTP error `status`."""
+    """The API server could not be reached (`status` 0), or returned the HTTP error `status`."""
 
     def __init__(self, text: str, status: int = 0) -> None:
         super().__init__(text)
@@ -19,17 +19,19 @@ class ApiError(Exception):
 
     @property
     def absent(self) -> bool:
-        """Whether there is no such object."""
+        """Whether the object does not exist."""
         return self.status == HTTPStatus.NOT_FOUND
 
     @property
     def conflict(self) -> bool:
-        """Whether the object exists already, or was changed by somebody else (resourceVersion)."""
+        """Whether the object exists already, or was changed since it was read (resourceVersion)."""
         return self.status == HTTPStatus.CONFLICT
 
     @property
     def expired(self) -> bool:
-        """Whether the resourceVersion is too old to watch from: list again."""
+        """Whether the resourceVersion is too old to watch from, so that the objects must be listed
+        again.
+        """
         return self.status == HTTPStatus.GONE
 
 
@@ -48,7 +50,8 @@ class Api(Protocol):
     async def replace(self, path: str, body: Json) -> Json:
         """Replace the object at `path`, and return the new one.
 
-        `body` has the resourceVersion that was read, so that a change meanwhile is a conflict.
+        `body` contains the resourceVersion that was read, so that a change since then is a
+        conflict.
         """
 
     def watch(
@@ -57,5 +60,5 @@ class Api(Protocol):
         """Watch the collection at `path`; yield the events after `version`, until the server ends
         the stream.
 
-        Once inside the context the server has answered.
+        When the `with` block is entered, the server has accepted the watch.
         """

@@ -1,7 +1,7 @@
-"""The certificates of a cluster, as Secrets.
+"""The certificates of a cluster, stored in Secrets.
 
-The first router that finds none creates them. They are renewed in time; those that somebody else
-created are not touched. Several routers may do this at once.
+The first router that finds none creates them. They are renewed in time; Secrets that were created
+by others are not changed. Several routers may do this at the same time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ KIND: Final = "kubernetes.io/tls"
 class Secrets:
     """The Secrets PREFIX-ca, with the key that signs all others, PREFIX-router and PREFIX-node.
 
-    The CA's is read only when a certificate has to be made, and is mounted nowhere. `problem`:
-    why the last attempt failed, or None.
+    The CA's Secret is read only when a certificate has to be issued, and is mounted in no pod.
+    `problem`: why the last attempt failed, or None.
     """
 
     identity: tls.Identity
@@ -60,7 +60,7 @@ class Secrets:
         changed, self._changed = self._changed, False
         return changed
 
-    async def keep(self) -> None:
+    async def repeat(self) -> None:
         """Create, renew and read the certificates every CHECK_INTERVAL seconds, until cancelled."""
         while True:
             delay = CHECK_INTERVAL
@@ -73,10 +73,11 @@ class Secrets:
             await asyncio.sleep(delay)
 
     async def synchronise(self) -> None:
-        """Create the certificates that are missing, renew ours that are due, and load the router's.
+        """Create the missing certificates, renew those of this driver that are due, and load the
+        router's.
 
-        Raises: ApiError, also for a conflict with another router; Invalid if a Secret is
-        unusable or the router's certificate has expired.
+        Raises: ApiError, also for a conflict with another router; Invalid if a Secret is unusable
+        or the router's certificate has expired.
         """
         secrets = {identity: await self._find(identity) for identity in authority.IDENTITIES}
         if any(self._is_missing_or_due(secret) for secret in secrets.values()):

@@ -1,7 +1,7 @@
-"""Compares the volumes of all nodes with the PersistentVolumes in the API server, now and then.
+"""Periodically compares the volumes of all nodes with the PersistentVolumes in the API server.
 
-A volume without a PersistentVolume is an orphan. One whose PersistentVolume is bound to another
-claim than it knows of is told so, since its names are for people.
+A volume without a PersistentVolume is an orphan. If a PersistentVolume is bound to another claim
+than the volume's record names, the record is updated; the names in it are for people.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ PARTS: Final = 3  # surveys at least before a volume counts as an orphan
 
 
 def interval(orphans_after: float) -> float:
-    """Return the seconds between two surveys, if volumes are orphans after so many seconds."""
+    """Return the seconds between two surveys, if volumes count as orphans after `orphans_after`
+    seconds.
+    """
     return max(1.0, min(INTERVAL, orphans_after / PARTS))
 
 
 class ClaimSurvey:
-    """Surveys the volumes of the driver of this name, for `orphans` and for the volumes' names."""
+    """Surveys the volumes of the driver `driver`: updates `orphans`, and the names in the volumes'
+    records.
+    """
 
     def __init__(self, api: Api, driver: str, orphans: Orphans, interval: float) -> None:
         self._api = api
@@ -41,15 +45,15 @@ class ClaimSurvey:
         self._interval = interval
         self._known: dict[str, PersistentVolume] = {}  # by the id of the volume
 
-    async def keep(self, nodes: Nodes) -> None:
-        """Survey the volumes at each interval of its constructor, until cancelled. An error is
-        logged once, until another one comes or a survey succeeds.
+    async def repeat(self, nodes: Nodes) -> None:
+        """Survey the volumes at each interval, until cancelled. The same error is logged once until
+        a survey succeeds.
         """
         problem = ""
         while True:
             await asyncio.sleep(self._interval)
             try:
-                await self.look(nodes)
+                await self.survey(nodes)
             except ApiError as error:
                 if str(error) != problem:
                     problem = str(error)
@@ -57,7 +61,7 @@ class ClaimSurvey:
             else:
                 problem = ""
 
-    async def look(self, nodes: Nodes) -> None:
+    async def survey(self, nodes: Nodes) -> None:
         """Survey the volumes of all reachable nodes, one node after the other. Raises: ApiError."""
         persistent = await persistent_volumes(self._api, self._driver)
         self._known = {key: known for key, known in self._known.items() if key in persistent}
@@ -68,10 +72,10 @@ class ClaimSurvey:
                 logger.debug("the volumes of node {} were not listed: {}", node.name, error)
                 continue
             self._orphans.observe(listed, persistent)
-            await self._tell_names(node, listed, persistent)
-        self._orphans.keep({pool for node in nodes.all() for pool in node.pool_ids})
+            await self._update_names(node, listed, persistent)
+        self._orphans.drop_other_pools({pool for node in nodes.all() for pool in node.pool_ids})
 
-    async def _tell_names(
+    async def _update_names(
         self, node: NodeConnection, listed: NodeVolumes, named: Mapping[str, PersistentVolume]
     ) -> None:
         """Tell the node's volumes their names, where they know others. Each is told once, as there

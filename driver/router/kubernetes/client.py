@@ -1,7 +1,8 @@
-"""Implements the port to the API server with the official client: the only user of `kubernetes`.
+"""Implements the port to the API server with the official client: the only module that imports
+`kubernetes`.
 
-It costs 40 MiB, so only routers import it. Its classes for each kind of object would cost as much
-again, so paths and JSON are used.
+The client needs 40 MiB, so only routers import it. Its classes for each kind of object would need
+as much again, so paths and JSON are used.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def own_namespace() -> str:
 
 
 class Client:
-    """The API client that implements `Api`. Lives on the event loop; made there by `connect`."""
+    """Implements `Api`. To be used on the event loop on which `connect` created it."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
@@ -62,7 +63,7 @@ class Client:
     async def watch(
         self, path: str, version: str, **query: str
     ) -> AsyncIterator[AsyncIterator[Json]]:
-        """Watch the collection at `path` after the resourceVersion `version`; yield its events.
+        """Watch the collection at `path` after the resourceVersion `version`, and yield its events.
 
         The server ends the watch after WATCH_DURATION seconds. Raises: ApiError.
         """
@@ -119,9 +120,9 @@ class Client:
 
 @asynccontextmanager
 async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
-    """Connect by a kubeconfig, or if None by the service account of this pod.
+    """Connect to the API server by a kubeconfig; None: by the service account of this pod.
 
-    Raises: Invalid if the one that is needed cannot be loaded.
+    Raises: Invalid if the kubeconfig or the service account cannot be loaded.
     """
     settings: Any = Configuration()
     load_kube_config: Any = config.load_kube_config  # not typed

@@ -1,4 +1,6 @@
-"""Kubernetes Events of nodes, claims, pods and snapshots, which `kubectl describe` shows."""
+"""Records Kubernetes Events of nodes, claims, pods and snapshots, which `kubectl describe`
+shows.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,10 @@ _REMEMBERED: Final = 1000  # reported events that are not recorded again
 
 
 class Events:
-    """Record Events of objects. Lives on the event loop.
+    """Records Events of objects. To be used on the event loop only.
 
-    `component`: the source of the Events. `uid` returns the uid of a Node object, also of one
-    that is gone.
+    `component`: the source of the Events. `uid`: returns the uid of a Node object, even of one that
+    was deleted.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Events:
         self._reported: dict[str, None] = {}  # names of Events, in order
 
     def record_soon(self, node: NodeName, reason: str, text: str) -> None:
-        """Do what `record` does, without waiting for it."""
+        """Record an Event as `record` does, without waiting for it."""
         self._start(self.record(node, reason, text))
 
     def record_reported_soon(self, node: NodeName, event: cellar.Event) -> None:
-        """Do what `record_reported` does, without waiting for it; no-op if that was done."""
+        """Record an Event as `record_reported` does, without waiting for it; no-op if this router
+        has recorded it already.
+        """
         name = _reported_name(node, event)
         if name not in self._reported:
             self._reported[name] = None
@@ -57,11 +61,10 @@ class Events:
             self._start(self.record_reported(node, event))
 
     async def record(self, node: NodeName, reason: str, text: str) -> None:
-        """Record an Event, once for each node, reason and text: a repeat, or another router, finds
-        that it exists. What may come again has a new one after ten minutes.
+        """Record an Event of a node, only once for each node, reason and text, also if several
+        routers do. For reasons that may recur, another Event is recorded after ten minutes.
 
-        `reason`: one CamelCase word; `text`: for people. An error of the API server is logged
-        only.
+        `reason`: one CamelCase word; `text`: for people. An error of the API server is only logged.
         """
         now = self._clock()
         repeated = (
@@ -75,8 +78,8 @@ class Events:
         await self._create({**event, "involvedObject": self._node(node), "type": kind})
 
     async def record_reported(self, node: NodeName, event: cellar.Event) -> None:
-        """Record an Event that a node reports, of what it happened to: once, whichever routers
-        hear of it. An error of the API server is logged only.
+        """Record the Event that a node reports, for the object that it concerns. Several routers
+        record it only once. An error of the API server is only logged.
         """
         subject = await involved_object.find_object(self._api, event) or self._node(node)
         text = f"{event.text} (node {node})" if subject["kind"] != "Node" else event.text

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 class WatchPolicy:
     """How a watch is repeated.
 
-    `backoff`: the pauses after errors. `clock`: monotonic, in seconds.
+    `backoff`: the pauses after errors. `clock`: returns monotonic seconds.
     """
 
     backoff: Backoff = BACKOFF
@@ -32,11 +32,11 @@ class WatchPolicy:
 
 
 class Informer(Generic[Item]):
-    """A copy of all objects of one kind, listed once and then watched.
+    """A local copy of all objects of one kind, listed once and then watched.
 
-    `items` has them by name, and is complete once `synced`. Lives on the event loop. `path` and
-    `query`: of the list; `parse` makes an item of an object; `on_change()` is called after each
-    change.
+    `items`: the objects by name, complete once `synced` is True. To be used on the event loop only.
+    `path`, `query`: of the list; `parse`: converts an object to an item; `on_change()`: called
+    after each change.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the objects, the callback, the policy
@@ -62,7 +62,7 @@ class Informer(Generic[Item]):
         self._version = ""  # empty: to be listed
 
     async def follow(self) -> None:
-        """List and watch, again after errors, until cancelled."""
+        """List and watch the objects, again after errors, until cancelled."""
         pauses = self._backoff.pauses()
         while True:
             before = self.last_response

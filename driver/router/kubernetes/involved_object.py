@@ -1,4 +1,4 @@
-"""The object of an Event that a node reports: a claim, a pod or a snapshot."""
+"""Finds the object of an Event that a node reports: a claim, a pod or a snapshot."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _UID: Final = re.compile(r"(?:.*-)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})
 
 
 async def find_object(api: Api, event: cellar.Event) -> Json | None:
-    """Return the reference to the object of an event that a node reports; None: it is the node.
+    """Return the reference to the object of an event that a node reports; None: the node itself.
 
-    A claim is the one to which the PersistentVolume is bound now, if that can be read; its uid is
-    needed, for `kubectl describe` finds Events by it.
+    For a volume it is the claim to which the PersistentVolume is bound now, if that can be read. It
+    has the claim's uid, because `kubectl describe` finds Events by that.
     """
     try:
         kind = ObjectKind(event.kind)

@@ -1,4 +1,4 @@
-"""The policy for volumes of nodes that are gone, according to the API server."""
+"""Decides about the volumes of nodes that are gone, according to the API server."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ Policy: TypeAlias = Literal["retain", "forget"]
 
 
 class ConfirmsAbsence(Protocol):
-    """The part of a directory that can confirm with the API server that a Node object is absent."""
+    """The part of a directory that can confirm with the API server that a Node object does not
+    exist.
+    """
 
     async def is_absent(self, name: NodeName) -> bool:
-        """Return whether the API server says, now, that there is no Node of this name."""
+        """Return whether the API server confirms, now, that there is no Node with this name."""
 
 
 class NodeGonePolicy:
-    """Decide by `policy` whether the volumes of a node that is gone may be lost.
+    """Decides by `policy` whether the volumes of a node that is gone may be lost.
 
-    "retain": never. "forget": if the API server confirms that the Node object is absent.
+    "retain": never. "forget": if the API server confirms that the Node object does not exist.
     """
 
     def __init__(self, directory: ConfirmsAbsence, events: Events, policy: Policy) -> None:
@@ -31,11 +33,10 @@ class NodeGonePolicy:
         self._policy = policy
 
     async def abandon(self, label: str, node: NodeName) -> bool:
-        """Return whether the caller may report a volume or snapshot as deleted, though its node is
-        gone.
+        """Return whether a volume or snapshot may be reported as deleted although its node is gone.
 
-        If so, it is logged and recorded as an Event of the node. `label`: for people, such as
-        "volume" and its id.
+        If so, it is logged and recorded as an Event of the node. `label`: names it for people, such
+        as "volume" and its id.
         """
         if self._policy != "forget" or not await self._directory.is_absent(node):
             return False

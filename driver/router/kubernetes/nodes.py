@@ -1,9 +1,10 @@
-"""The nodes of a Kubernetes cluster: those with an endpoint of our Service, or with our driver.
+"""The nodes of a Kubernetes cluster that have an endpoint of the driver's Service, or its CSINode
+entry.
 
-Three kinds of objects are watched. EndpointSlices have the nodes' addresses: a node whose endpoint
-is not ready is unreachable. CSINodes have the nodes with our driver; that a node is gone is not
-taken from them, because the driver is missing there for a moment at each of its restarts. It is
-taken from Nodes only.
+Three kinds of objects are watched. EndpointSlices have the nodes' addresses; a node whose endpoint
+is not ready is unreachable. CSINodes have the nodes on which the driver is registered. Whether a
+node is gone is decided only by Node objects, because the entry in a CSINode disappears for a moment
+at each restart of the driver.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ Clock = Callable[[], float]
 
 
 class NodeAbsences:
-    """Since when there has been no Node object of a name, as observed by this router.
+    """For how long there has been no Node object with a name, as observed by this router.
 
-    `clock`: monotonic, seconds.
+    `clock`: returns monotonic seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -41,7 +42,7 @@ class NodeAbsences:
         self._uids: dict[NodeName, str] = {}
 
     def observe(self, nodes: dict[NodeName, objects.Node]) -> None:
-        """Note which Node objects exist now."""
+        """Record which Node objects exist now."""
         now = self._clock()
         self._began_at = now if self._began_at is None else self._began_at
         for name in self._uids.keys() - nodes.keys():
@@ -51,7 +52,7 @@ class NodeAbsences:
             self._uids[name] = node.uid
 
     def seconds(self, name: NodeName) -> float:
-        """Return for how many seconds there has been no Node of this name; 0 before `observe` was
+        """Return for how many seconds there has been no Node with this name; 0 before `observe` was
         called.
         """
         if self._began_at is None:
@@ -61,14 +62,16 @@ class NodeAbsences:
         return self._clock() - self._since.get(name, self._began_at)
 
     def uid(self, name: NodeName) -> str:
-        """Return the uid of the last Node of this name; empty if it was gone before this router
+        """Return the uid of the last Node with this name; "": it did not exist since this router
         started.
         """
         return self._uids.get(name, "")
 
 
 class KubernetesDirectory:
-    """The directory of a Kubernetes cluster, from EndpointSlices, CSINodes and Nodes."""
+    """The directory of the nodes of a Kubernetes cluster, from EndpointSlices, CSINodes and
+    Nodes.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the API, the objects, the policy
         self,
@@ -99,7 +102,7 @@ class KubernetesDirectory:
 
     @property
     def watches(self) -> dict[str, Informer[Any]]:
-        """The informers by what they watch, for metrics."""
+        """The informers by the kind of objects that they watch, for metrics."""
         return {"endpointslices": self._slices, "csinodes": self._csinodes, "nodes": self._nodes}
 
     async def watch(self, on_members: OnMembers) -> None:
@@ -112,7 +115,7 @@ class KubernetesDirectory:
     def node_state(self, name: NodeName) -> NodeState:
         """Return the state of the node.
 
-        It is never GONE while the API server does not answer: the node may be back.
+        It is never GONE while the API server does not answer, because the node may be back.
         """
         if node := self._nodes.items.get(name):
             return NodeState.OUT_OF_SERVICE if node.out_of_service else NodeState.EXPECTED
@@ -122,14 +125,14 @@ class KubernetesDirectory:
         return NodeState.GONE if gone else NodeState.EXPECTED
 
     def uid(self, name: NodeName) -> str:
-        """Return the uid of the last Node of this name; empty if none was seen."""
+        """Return the uid of the last Node with this name; "": none was seen."""
         return self._absences.uid(name)
 
     async def is_absent(self, name: NodeName) -> bool:
-        """Ask the API server itself, now, whether there is no such Node: before a volume is
+        """Ask the API server now whether there is no Node with this name, before a volume is
         abandoned for ever.
 
-        Returns False also if the server does not answer.
+        Returns False if the server does not answer.
         """
         try:
             await self._api.get(f"{NODES}/{name}")

@@ -1,4 +1,4 @@
-"""The parts of Kubernetes objects that the router uses, parsed from JSON."""
+"""The fields of Kubernetes objects that the router uses, parsed from JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PORT: Final = "cellar"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The parts of a Node object that are used."""
+    """The fields of a Node object that the router uses."""
 
     uid: str
     cordoned: bool
@@ -25,14 +25,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The parts of an endpoint that are used."""
+    """The fields of an endpoint that the router uses."""
 
     node: NodeName
     address: str | None  # HOST:PORT; None: not ready
 
 
 def node(item: Json) -> Node:
-    """Return the parts of a Node object that are used."""
+    """Return the fields of a Node object that the router uses."""
     spec = item.get("spec") or {}
     taints = {taint.get("key") for taint in spec.get("taints") or ()}
     uid = str(item["metadata"].get("uid", ""))
@@ -40,7 +40,7 @@ def node(item: Json) -> Node:
 
 
 def drivers(item: Json) -> frozenset[str]:
-    """Return the names of the drivers that a CSINode lists: those that are registered with
+    """Return the names of the drivers in a CSINode, which are registered with the node's
     kubelet.
     """
     return frozenset(driver["name"] for driver in (item.get("spec") or {}).get("drivers") or ())
@@ -49,7 +49,7 @@ def drivers(item: Json) -> frozenset[str]:
 def endpoints(item: Json) -> tuple[Endpoint, ...]:
     """Return the endpoints of an EndpointSlice.
 
-    One without a `ready` condition counts as ready (API, EndpointConditions).
+    An endpoint without a `ready` condition counts as ready (API, EndpointConditions).
     """
     port = _port(item)
     return tuple(

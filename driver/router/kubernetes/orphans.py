@@ -1,7 +1,7 @@
-"""Volumes that no PersistentVolume names: nobody in Kubernetes will ever use or delete them.
+"""Orphans: volumes without a PersistentVolume, which Kubernetes will never use or delete.
 
-One is left when a PersistentVolume that retains it is deleted, or when etcd is restored to
-an earlier state. They are counted and named; nothing is ever deleted.
+Orphans are left when a PersistentVolume with the policy Retain is deleted, or etcd is restored to
+an earlier state. They are counted and listed, but never deleted.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class _Unnamed:
 
 
 class Orphans:
-    """The volumes that had no PersistentVolume whenever this router looked, for `after` seconds:
-    the provisioner creates the PersistentVolume after the volume.
+    """The volumes that had no PersistentVolume in every survey of the last `after` seconds.
 
-    `clock`: monotonic, seconds.
+    The delay is needed because the provisioner creates the PersistentVolume after the volume.
+    `clock`: returns monotonic seconds.
     """
 
     def __init__(self, after: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,10 +49,10 @@ class Orphans:
         self._pools: dict[PoolId, tuple[NodeName, str]] = {}  # the names of node and pool
 
     def observe(self, listed: NodeVolumes, named: Container[str]) -> None:
-        """Note which volumes of a node have no PersistentVolume. `named`: the ids of those that
+        """Record which volumes of a node have no PersistentVolume. `named`: the ids of those that
         have one.
 
-        Of pools that were not listed, what was known stays known.
+        Orphans in pools that were not listed are not changed.
         """
         now, earlier = self._clock(), self._unnamed
         self._pools |= {pool: (listed.node, name) for pool, name in listed.pools.items()}
@@ -67,8 +67,10 @@ class Orphans:
                 self._unnamed[volume.id] = _Unnamed(volume, since, now)
         _log([each.volume for each in self._orphans() if not self._was_orphan(earlier, each)])
 
-    def keep(self, pools: Collection[PoolId]) -> None:
-        """Forget what is in other pools than these, which no node has any more."""
+    def drop_other_pools(self, pools: Collection[PoolId]) -> None:
+        """Forget the volumes in other pools than `pools`, because no node has those pools any
+        more.
+        """
         self._pools = {pool: names for pool, names in self._pools.items() if pool in pools}
         self._unnamed = {
             volume_id: unnamed
@@ -81,13 +83,15 @@ class Orphans:
         return self._sums(lambda _: 1)
 
     def sizes(self) -> Mapping[tuple[str, ...], float]:
-        """Return the size of all orphans of each pool in bytes, by the names of node and pool."""
+        """Return the total size of the orphans of each pool in bytes, by the names of node and
+        pool.
+        """
         return self._sums(lambda volume: volume.size)
 
     async def list_orphans(
         self, request: inspect_pb2.ListOrphansRequest, context: Context
     ) -> inspect_pb2.ListOrphansResponse:
-        """Return all orphans, as they were when this router last looked."""
+        """Return all orphans according to the last survey."""
         return inspect_pb2.ListOrphansResponse(orphans=map(_entry, self._orphans()))
 
     def _orphans(self) -> Sequence[_Unnamed]:

@@ -1,4 +1,4 @@
-"""The PersistentVolumes of a driver, as the API server has them now."""
+"""The PersistentVolumes of a driver, read from the API server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PAGE: Final = 500  # objects in one answer, as client-go has it
 
 @dataclass(frozen=True, slots=True)
 class PersistentVolume:
-    """The parts of a PersistentVolume that are used. `namespace`, `claim`: of the claim to which it
-    is bound, or was bound last; "": it was bound to none.
+    """The fields of a PersistentVolume that the router uses. `namespace`, `claim`: of the claim to
+    which it is bound, or was bound last; "": it never was.
     """
 
     name: str
@@ -24,7 +24,7 @@ class PersistentVolume:
 
 
 async def persistent_volumes(api: Api, driver: str) -> Mapping[str, PersistentVolume]:
-    """Return all PersistentVolumes of the driver of this name, by the id of their volume.
+    """Return all PersistentVolumes of the driver `driver`, by the volume's id.
 
     Raises: ApiError.
     """

@@ -1,4 +1,4 @@
-"""The pool locations in a ConfigMap, which all routers of the cluster share."""
+"""Stores the pool locations in a ConfigMap, which all routers of the cluster share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READ_INTERVAL: Final = 60.0  # seconds: somebody may delete or change the Config
 
 
 class PoolLocationStore:
-    """Keep the pool locations in a ConfigMap.
+    """Stores the pool locations in a ConfigMap.
 
     Several routers write it: each merges its own observations into the data that it read.
     """
@@ -28,11 +28,11 @@ class PoolLocationStore:
         self._name = name
         self._locations = locations
 
-    async def keep(self) -> None:
+    async def repeat(self) -> None:
         """Read and write the ConfigMap, after each change and every READ_INTERVAL seconds, until
         cancelled.
 
-        Errors of the API server are logged, and do not stop the router.
+        Errors of the API server are only logged.
         """
         while True:
             self._locations.changed.clear()

@@ -1,4 +1,4 @@
-"""Calls from a router to nodes: to one, or to many at once, with the errors of this program."""
+"""Calls of a router to nodes: to one, or to many at once, with the errors of this program."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ Rpc: TypeAlias = "Callable[[NodeConnection], grpc.aio.UnaryUnaryMultiCallable[Re
 async def forward(
     node: NodeConnection, path: str, request: Message, context: Context, metadata: Metadata = ()
 ) -> bytes:
-    """Call the node and return its response as bytes, within the time that the caller has left.
+    """Call the RPC `path` of the node within the time that the caller has left, and return its
+    response as bytes.
 
-    `path`: of the method, see csi/methods. Raises: PoolUnavailable if the node is unreachable,
-    becomes silent, or the time is over; any other CellarError as the node reports it.
+    `path`: the full path of the RPC, see csi/methods. Raises: PoolUnavailable if the node is
+    unreachable, stops reporting, or the time is over; any other CellarError as the node reports it.
     """
     begin, timeout = node.call(path), context.time_remaining()
     call = begin(request.SerializeToString(), timeout=timeout, metadata=metadata)
@@ -43,10 +44,11 @@ async def forward(
 async def forward_stream(
     node: NodeConnection, path: str, request: Message, context: Context
 ) -> AsyncGenerator[bytes, None]:
-    """Call the node and yield its responses as they arrive, no faster than they are consumed.
+    """Call the streaming RPC `path` of the node, and yield its responses no faster than they are
+    consumed.
 
-    The call is cancelled when the generator is closed. Raises: PoolUnavailable, and other
-    errors as `forward`.
+    The call is cancelled when the generator is closed. Raises: PoolUnavailable, and other errors as
+    `forward`.
     """
     begin: Any = node.channel().unary_stream(path)
     call = begin(request.SerializeToString(), timeout=context.time_remaining())
@@ -64,7 +66,7 @@ async def ask(
     request: Request,
     within: float = NODE_TIMEOUT,
 ) -> Response:
-    """Call an RPC of the node and return its response, in `within` seconds.
+    """Call an RPC of the node and return its response, within `within` seconds.
 
     Raises: PoolUnavailable if the node is unreachable or does not answer in time; any other
     CellarError as the node reports it.
@@ -83,8 +85,8 @@ async def ask_all(
 ) -> Sequence[tuple[NodeConnection, Response]]:
     """Call an RPC of all nodes at once and return the responses of those that are reachable.
 
-    `request`: returns the request to a node. A node that is unavailable is left out, and that
-    is logged with `label`, which says of what. Raises: the first other error that a node
+    `request`: returns the request to a node. `label`: the purpose of the call; with it each
+    unavailable node, which is left out, is logged. Raises: the first other error that a node
     reports.
     """
     asked = list(nodes)

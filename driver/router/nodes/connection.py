@@ -1,6 +1,6 @@
 """The connection to one node: its channel, its last report, and whether it is reachable.
 
-A node that has not reported lately is not called: its callers get an error at once.
+A node that has not reported lately is not called: calls to it fail at once.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
 class NodeConnection:
     """The connection to one node: its channel, its last report, and whether it is reachable.
 
-    `on_change(connection)` is called when the node becomes reachable or unreachable, and when
-    its set of pools or their problems change. `on_event(name, event)` is called with each event
-    that it reports. `clock`: monotonic, seconds.
+    `on_change(connection)`: called when the node becomes reachable or unreachable, and when its set
+    of pools or their problems change. `on_event(name, event)`: called with each event that it
+    reports. `clock`: returns monotonic seconds.
     """
 
     def __init__(
@@ -87,7 +87,9 @@ class NodeConnection:
 
     @property
     def reachable(self) -> bool:
-        """Whether it is connected, and its last report is at most REPORT_LIFETIME seconds old."""
+        """Whether the node is connected, and its last report is at most REPORT_LIFETIME seconds
+        old.
+        """
         return self._open and self._clock() - self._reported_at <= REPORT_LIFETIME
 
     @property
@@ -97,12 +99,12 @@ class NodeConnection:
 
     @property
     def reachable_for(self) -> float:
-        """For how many seconds it has been reachable; 0 if it is not."""
+        """For how many seconds the node has been reachable; 0 if it is not."""
         return self._clock() - self._reachable_since if self.reachable else 0.0
 
     @property
     def report_age(self) -> float | None:
-        """The age of its last report in seconds, or None if there was none."""
+        """The age of the node's last report in seconds, or None if there was none."""
         age = self._clock() - self._reported_at
         return None if age == float("inf") else age
 
@@ -110,29 +112,35 @@ class NodeConnection:
     def pools(self) -> tuple[ReportedPool, ...]:
         """The reported pools, with their free space; empty if the node is unreachable.
 
-        Pools that the node itself examined more than REPORT_LIFETIME seconds ago are left out.
+        Pools that the node itself read more than REPORT_LIFETIME seconds ago are left out.
         """
         if not self.reachable:
             return ()
         return self._known_pools.younger_than(REPORT_LIFETIME, self._clock() - self._reported_at)
 
     def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
-        """Return what `derive` makes of `pools`, and keep it by `key` until they change."""
+        """Return the result of `derive`, which is computed from `pools`, and cache it by `key`
+        until they change.
+        """
         received = self._clock() - self._reported_at
         if self._open and self._known_pools.oldest + received <= REPORT_LIFETIME:
             return self._known_pools.derived(key, derive)
         return derive()  # it is unreachable, or some pools are left out
 
     def may_have(self, name_digest: int) -> bool:
-        """Return whether the node may have an image of this name, so that it must be asked."""
+        """Return whether the node may have an image with this name digest, so that it must be
+        asked.
+        """
         return self._names.may_have(name_digest, self._clock())
 
     def had(self, name_digest: int) -> bool:
-        """Return whether the node, reachable or not, had this name at its last report."""
+        """Return whether the node, reachable or not, had an image with this name digest in its last
+        report.
+        """
         return self._names.has(name_digest)
 
     def inherit(self, earlier: NodeConnection) -> None:
-        """Take over the names that the node reported at its earlier address."""
+        """Take over the names that the node reported at an earlier address."""
         self._names = earlier._names
 
     def channel(self) -> grpc.aio.Channel:
@@ -162,8 +170,8 @@ class NodeConnection:
         return self._controller
 
     def call(self, path: str) -> Call:
-        """Return a callable for the unary method `path` (as /csi.v1.Controller/CreateVolume), from
-        bytes to bytes.
+        """Return a function that calls the unary RPC `path` (as /csi.v1.Controller/CreateVolume) of
+        the node, from bytes to bytes.
 
         Raises: PoolUnavailable if the node is unreachable.
         """
@@ -174,10 +182,11 @@ class NodeConnection:
 
     @contextmanager
     def cancelled_if_silent(self, call: grpc.aio.Call) -> Iterator[None]:
-        """Cancel `call` if the node sends no report for REPORT_LIFETIME seconds while inside.
+        """Cancel `call` if the node sends no report for REPORT_LIFETIME seconds during the `with`
+        block.
 
-        Its connection may stay open: a stopped process, or a machine that hangs. A call that is
-        cancelled may have taken effect all the same.
+        The connection to a stopped process, or to a hanging machine, may stay open. A call that is
+        cancelled may nevertheless have taken effect.
         """
         self._forwarded.add(call)
         try:
@@ -186,7 +195,7 @@ class NodeConnection:
             self._forwarded.discard(call)
 
     def reconnect(self, credentials: grpc.ChannelCredentials) -> None:
-        """Connect again with new credentials. Calls that run keep the old channel for CLOSE_GRACE
+        """Connect again with new credentials. Running calls can use the old channel for CLOSE_GRACE
         seconds.
         """
         closing = asyncio.ensure_future(self._channel.close(CLOSE_GRACE))
@@ -208,7 +217,7 @@ class NodeConnection:
     async def close(self) -> None:
         """Mark the node as unreachable and close its channels.
 
-        Running calls get CLOSE_GRACE seconds.
+        Running calls are cancelled after CLOSE_GRACE seconds.
         """
         self._open, self.problem = False, "it is no longer one of the nodes"
         await self._channel.close(CLOSE_GRACE)

@@ -1,4 +1,6 @@
-"""The list of the cluster's nodes and their addresses: the port, and a file that implements it."""
+"""The list of the cluster's nodes and their addresses: the port, and its implementation by a
+file.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,8 @@ EXAMPLE: Final = "nodes: [{name: a, address: 127.0.0.1:9501}]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node of the cluster. Without an address it exists, and cannot be reached now.
-
-    `address`: HOST:PORT.
+    """A node of the cluster. `address`: HOST:PORT; None: the node exists, but cannot be reached
+    now.
     """
 
     name: NodeName
@@ -37,7 +38,7 @@ OnMembers: TypeAlias = Callable[[Sequence[Member]], None]
 
 
 class NodeState(Enum):
-    """State of a node according to the directory, whether or not its port answers."""
+    """The state of a node according to the directory, whether or not its port answers."""
 
     EXPECTED = "expected"  # it is reachable, or may become so again
     OUT_OF_SERVICE = "out of service"  # an administrator says that nothing runs on it
@@ -52,14 +53,14 @@ class RecordEvent(Protocol):
 
 
 def no_events(node: NodeName, reason: str, text: str) -> None:
-    """Record nothing, where there is no API server; the log has it anyway."""
+    """Record nothing, because there is no API server; the log has the event anyway."""
 
 
 RecordReported: TypeAlias = Callable[[NodeName, cellar.Event], None]  # an Event that a node sent
 
 
 def no_reported_events(node: NodeName, event: cellar.Event) -> None:
-    """Record nothing, where there is no API server; the node's log has it."""
+    """Record nothing, because there is no API server; the node's log has the event."""
 
 
 class Directory(Protocol):
@@ -95,9 +96,9 @@ class StaticFile:
             raise Invalid(f"{self._path}: {error}") from None
 
     async def watch(self, on_members: OnMembers) -> None:
-        """Pass the members to `on_members` until cancelled.
+        """Pass the members to `on_members`, at first and after each change, until cancelled.
 
-        If the file becomes invalid, the last ones stay.
+        While the file is invalid, the last members are used.
         """
         known: tuple[Member, ...] | None = None
         stamp: object = None
@@ -111,7 +112,7 @@ class StaticFile:
             await asyncio.sleep(self._poll_interval)
 
     def node_state(self, name: NodeName) -> NodeState:
-        """Return EXPECTED: a file does not say why a node is not in it."""
+        """Return EXPECTED: a file does not tell why a node is not in it."""
         return NodeState.EXPECTED
 
     def _read_or_keep(self, known: tuple[Member, ...] | None) -> tuple[Member, ...] | None:
@@ -125,7 +126,7 @@ class StaticFile:
 def parse(text: str) -> tuple[Member, ...]:
     """Return the members in this YAML text.
 
-    Raises: Invalid, with what is wrong and an example of the format.
+    Raises: Invalid, whose text has the error and an example of the format.
     """
     import yaml  # noqa: PLC0415 - a node that imports this module needs no YAML
 

@@ -20,9 +20,9 @@ from driver.router.nodes.registry import Nodes
 
 
 class NodeEntries:
-    """Lists the nodes: which are reachable, why others are not, and their last report.
+    """Lists the nodes: which are reachable, why others are not, and their last reports.
 
-    `conditions` returns those of the router itself.
+    `conditions`: returns the conditions of the router itself.
     """
 
     def __init__(self, nodes: Nodes, conditions: ReadConditions = no_conditions) -> None:
@@ -32,14 +32,14 @@ class NodeEntries:
     async def list_nodes(
         self, request: inspect_pb2.ListNodesRequest, context: Context
     ) -> inspect_pb2.ListNodesResponse:
-        """Return all nodes of the directory, by name. No node is asked."""
+        """Return all nodes of the directory, by name. No node is called."""
         nodes = sorted(self._nodes.all(), key=lambda node: node.name)
         return inspect_pb2.ListNodesResponse(nodes=map(_entry, nodes))
 
     async def list_io(
         self, request: inspect_pb2.ListIoRequest, context: Context
     ) -> inspect_pb2.ListIoResponse:
-        """Return the reads and writes of the staged volumes of all reachable nodes."""
+        """Return the IO counters of the staged volumes of all reachable nodes."""
         answers = await calls.ask_all(
             self._nodes.reachable(),
             lambda node: inspect_pb2_grpc.InspectionStub(node.channel()).ListIo,
@@ -52,7 +52,7 @@ class NodeEntries:
     async def list_copies(
         self, request: inspect_pb2.ListCopiesRequest, context: Context
     ) -> inspect_pb2.ListCopiesResponse:
-        """Return the copies that go on in the background on all reachable nodes."""
+        """Return the copies that are running in the background on all reachable nodes."""
         answers = await self._ask("ListCopies", request)
         copies = [copy for answer in answers for copy in answer.copies]
         return inspect_pb2.ListCopiesResponse(copies=copies)
@@ -60,7 +60,9 @@ class NodeEntries:
     async def list_conditions(
         self, request: inspect_pb2.ListConditionsRequest, context: Context
     ) -> inspect_pb2.ListConditionsResponse:
-        """Return the conditions of alerts that are met on all reachable nodes, and here."""
+        """Return the conditions of all reachable nodes and of this router for which alerts
+        exist.
+        """
         answers = await self._ask("ListConditions", request)
         conditions = [present.alert_condition(each, "") for each in self._conditions()]
         conditions += [condition for answer in answers for condition in answer.conditions]

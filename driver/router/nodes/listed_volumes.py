@@ -1,4 +1,4 @@
-"""The persistent volumes that a node has, with the names in Kubernetes that it knows of."""
+"""The persistent volumes of a node, with the names in Kubernetes that their records have."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT: Final = 30.0  # seconds for a page: nobody waits for it
 
 @dataclass(frozen=True, slots=True)
 class ListedVolume:
-    """A persistent volume of a node. `pool`: the name of its pool; `namespace`, `claim` and
+    """A persistent volume of a node. `pool`: the name of its pool; `namespace`, `claim`,
     `persistent`: as in cellar.Record.
     """
 
@@ -35,8 +35,8 @@ class ListedVolume:
 
 @dataclass(frozen=True, slots=True)
 class NodeVolumes:
-    """The persistent volumes of a node. `pools`: the pools that were listed, with their names; of
-    others nothing is known.
+    """The persistent volumes of a node. `pools`: the names of the pools that were listed; volumes
+    in other pools are unknown.
     """
 
     node: NodeName
@@ -45,8 +45,8 @@ class NodeVolumes:
 
 
 async def list_volumes(node: NodeConnection, hidden: Collection[PoolId] = ()) -> NodeVolumes:
-    """Return the persistent volumes of a node, but for those in pools that cannot be used, or are
-    in `hidden`.
+    """Return the persistent volumes of a node, without those in unavailable pools and in pools that
+    are in `hidden`.
 
     Raises: PoolUnavailable: the node does not answer; any other CellarError as it reports it.
     """

@@ -1,6 +1,7 @@
 """The error for a node that is gone for good, and the type of the policy for its volumes.
 
-`kubernetes.node_gone_policy` decides whether they may be given up, `delete` applies it.
+`kubernetes.node_gone_policy` decides whether the volumes may be abandoned, and `delete` applies
+that.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ Abandon: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
 
 
 async def abandon_nothing(_label: str, _node: NodeName) -> bool:
-    """Return False: the policy of a router that does not learn which nodes are gone."""
+    """Return False: the policy of a router that does not know which nodes are gone."""
     return False
 
 
 class NodeGone(PoolUnavailable):
-    """The node of a pool is not only unavailable: it is gone, and not expected back."""
+    """The node of a pool is gone for good, and not only unavailable."""
 
     def __init__(self, node: NodeName) -> None:
         super().__init__(f"node {node} is gone, with its volumes: {CURE}")

@@ -1,9 +1,9 @@
-"""Which node reported a pool last.
+"""Remembers which node reported a pool last.
 
-So the volumes of a node that is unavailable or gone are known as such, even to a router that was
-started later. It is only a hint: a node that reports the pool now is always right. In Kubernetes it
-is kept in a ConfigMap, whose size is limited: a pool that no router has seen for weeks is
-forgotten, sooner if the space is needed. The day since which it is not seen is recorded as
+With it, even a router that was started later knows which volumes are on a node that is unavailable
+or gone. It is only a hint: a node that reports the pool now takes precedence. In Kubernetes it is
+stored in a ConfigMap, whose size is limited. So a pool that no router has seen for weeks is
+forgotten, sooner if the space is needed; the day since which it was not seen is stored as
 `ID.unseen`.
 """
 
@@ -27,11 +27,10 @@ UNSEEN: Final = ".unseen"
 
 
 class PoolLocations:
-    """The node that had each pool last, as observed by this router and as recorded in the
-    ConfigMap.
+    """The node that had each pool last, as observed by this router and as stored in the ConfigMap.
 
-    `reported` returns the ids of the pools that nodes report at present. `changed` is set when
-    there is something to record. `clock`: monotonic, seconds.
+    `reported`: returns the ids of the pools that nodes report at present. `changed`: set when there
+    is something to store. `clock`: returns monotonic seconds.
     """
 
     def __init__(
@@ -48,25 +47,26 @@ class PoolLocations:
         self.changed = asyncio.Event()
 
     def last_node(self, pool: PoolId) -> NodeName | None:
-        """Return the node that had the pool last, or None if the pool is not known."""
+        """Return the node that had the pool last, or None if the pool is unknown."""
         return self._observed.get(pool) or self._recorded.get(pool)
 
     def observe(self, node: NodeName, pools: Iterable[PoolId]) -> None:
-        """Remember that `node` has these pools, and set `changed` if that was not known."""
+        """Record that `node` has these pools, and set `changed` if that was not known."""
         for pool in pools:
             if self._observed.get(pool) != node:
                 self._observed[pool] = node
                 self.changed.set()
 
     def all(self) -> dict[PoolId, NodeName]:
-        """Return all known locations, to create the ConfigMap with."""
+        """Return all known locations, for a new ConfigMap."""
         return self._recorded | self._observed
 
     def merge(self, data: Mapping[str, str]) -> dict[str, str] | None:
-        """Merge the ConfigMap's data with what this router has observed.
+        """Merge the ConfigMap's data with the observations of this router. Returns the data to
+        write, or None if the ConfigMap is up to date.
 
-        Pools that were not seen for RETENTION are forgotten, and others if the data would be too
-        large. Returns the data to write, or None if it is up to date.
+        Pools that were not seen for RETENTION are dropped, and others if the data would be too
+        large.
         """
         nodes, unseen = _parsed(data)
         nodes |= self._observed

@@ -1,4 +1,6 @@
-"""Events for pools that become unavailable or available again, for `kubectl describe node`."""
+"""Records Events for pools that become unavailable or available again, for `kubectl describe
+node`.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,9 @@ from driver.router.nodes.directory import NodeName, RecordEvent
 
 
 class PoolProblems:
-    """Records an Event of a node for each of its pools that becomes unavailable, and when it is
-    back.
+    """Records an Event of a node for each of its pools that becomes unavailable or available again.
 
-    Several routers may do so: the same Event is recorded once.
+    If several routers do so, the Event is recorded only once.
     """
 
     def __init__(self, record_event: RecordEvent) -> None:
@@ -23,7 +24,9 @@ class PoolProblems:
         self._known: dict[NodeName, dict[str, str]] = {}
 
     def observe(self, node: NodeName, pools: Iterable[cellar.Pool]) -> None:
-        """Compare a node's report with the one before."""
+        """Compare the pools in a node's report with those in its previous report, and record the
+        Events.
+        """
         known = self._known.get(node, {})
         current = {pool.name: pool.away for pool in pools if pool.away}
         for name, problem in current.items():

@@ -39,8 +39,8 @@ CLOSE_TIMEOUT: Final = 1.0  # seconds for connections to close at the end
 class Nodes:
     """The connections to all nodes of the directory, and the index of their pools.
 
-    Lives on the event loop. `locations`: the last known locations of pools. `record_event`
-    records an Event of a node, and `record_reported` one that a node reports.
+    To be used on the event loop only. `locations`: the last known locations of pools.
+    `record_event`: records an Event of a node, `record_reported` one that a node reports.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Nodes:
 
     @property
     def synced(self) -> bool:
-        """Whether the directory was read and a connection to each node was tried, once at least."""
+        """Whether the directory was read, and a connection to each node was tried at least once."""
         self._all_tried = self._all_tried or (
             self._directory_read and all(node.tried for node in self.all())
         )
@@ -84,8 +84,8 @@ class Nodes:
         return tuple(node for node in self._connections.values() if node.reachable)
 
     def left_lately(self) -> Sequence[NodeName]:
-        """Return the nodes that left the directory in the last NAME_MEMORY seconds: other routers
-        may still have them.
+        """Return the nodes that left the directory in the last NAME_MEMORY seconds; other routers
+        may still use them.
         """
         since = time.monotonic() - NAME_MEMORY
         self._left = {name: at for name, at in self._left.items() if at >= since}
@@ -101,14 +101,16 @@ class Nodes:
         return [node for node in named if node and node.reachable and requirement.allows(node.name)]
 
     def named(self, name: NodeName) -> NodeConnection | None:
-        """Return the connection to the node of this name, or None if the directory has none."""
+        """Return the connection to the node with this name, or None if the directory has no such
+        node.
+        """
         return self._connections.get(name)
 
     def owner(self, pool_id: PoolId) -> NodeConnection:
         """Return the connection to the node that has the pool.
 
-        Raises: PoolUnavailable if the pool or its node is unavailable (NodeGone: the node is
-        gone for good); Refused if two nodes report the pool.
+        Raises: PoolUnavailable if the pool or its node is unavailable (NodeGone: the node is gone
+        for good); Refused if two nodes report the pool.
         """
         nodes = self._nodes_by_pool().get(pool_id, ())
         if len(nodes) > 1:
@@ -119,15 +121,13 @@ class Nodes:
         raise self._unavailable(pool_id, nodes[0].name if nodes else self.last_node(pool_id))
 
     def is_out_of_use(self, name: NodeName) -> bool:
-        """Return whether nothing on this node can use a volume any more.
-
-        That is so if it is marked as out of service, which an administrator vouches for, or
-        gone.
+        """Return whether nothing on this node can use a volume any more: an administrator has
+        marked it as out of service, or it is gone.
         """
         return self._directory.node_state(name) is not NodeState.EXPECTED
 
     def last_node(self, pool_id: PoolId) -> NodeName | None:
-        """Return the node that reported the pool last, or None if it is not known."""
+        """Return the node that reported the pool last, or None if the pool is unknown."""
         return self._locations.last_node(pool_id)
 
     def duplicated_pools(self) -> frozenset[PoolId]:
@@ -136,8 +136,8 @@ class Nodes:
         return self._duplicated
 
     def pools_from(self, pool_id: PoolId) -> Sequence[tuple[PoolId, NodeConnection]]:
-        """Return the pools from this id on, in the order of their ids, each with the node that
-        reports it. Pools of unreachable nodes, and those that two nodes report, are left out.
+        """Return the pools whose ids are not below `pool_id`, in the order of their ids, each with
+        its node. Pools of unreachable nodes, and those that two nodes report, are left out.
         """
         index = self._nodes_by_pool()
         first = bisect_left(self._pool_ids, pool_id)
@@ -148,7 +148,9 @@ class Nodes:
         ]
 
     async def watch(self) -> None:
-        """Follow the directory, all its nodes and the certificates, until cancelled."""
+        """Follow the directory, the reports of all its nodes and the certificates, until
+        cancelled.
+        """
         await self._identities.ready()
         certificates = asyncio.create_task(self._watch_certificates())
         try:

@@ -1,4 +1,4 @@
-"""The names of the images of a node, as it reports them."""
+"""The names of a node's images, as reported by the node."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from driver.csi.protocol import NAME_SEARCH_LIFETIME
 
 
 class ReportedNames:
-    """The digests of the names of the images of one node, kept by the changes that it reports.
+    """The digests of the names of one node's images, updated by the changes that it reports.
 
-    They are sorted in an array: a set would take ten times the memory, and a router has those of
-    all nodes.
+    They are in a sorted array: a set would need ten times the memory, and a router has those of all
+    nodes.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class ReportedNames:
         self._read_at = -float("inf")  # a node of an older version reports none
 
     def update(self, names: cellar.Names, now: float) -> None:
-        """Apply what the node reports. `now`: monotonic, seconds."""
+        """Apply the names in a node's report. `now`: monotonic seconds."""
         if names.complete:
             self._digests = array("Q", sorted(set(unpack_digests(names.added))))
         else:
@@ -35,15 +35,17 @@ class ReportedNames:
         self._read_at = now - names.age
 
     def may_have(self, digest: int, now: float) -> bool:
-        """Return whether the node may have an image of this name, so that it must be asked.
+        """Return whether the node may have an image with this name digest, so that it must be
+        asked. `now`: monotonic seconds.
 
-        False: NAME_SEARCH_LIFETIME seconds ago or later it neither had one nor was creating one.
+        False only if a report of the last NAME_SEARCH_LIFETIME seconds shows that it neither had
+        such an image nor was creating one.
         """
         return now - self._read_at > NAME_SEARCH_LIFETIME or self.has(digest)
 
     def has(self, digest: int) -> bool:
-        """Return whether the node had an image of this name, or was creating one, at its last
-        report.
+        """Return whether the node had an image with this name digest, or was creating one, in its
+        last report.
         """
         index = bisect_left(self._digests, digest)
         return index < len(self._digests) and self._digests[index] == digest

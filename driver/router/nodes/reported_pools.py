@@ -1,5 +1,5 @@
-"""The pools of a node's report, parsed once: each GetCapacity asks for their space, and each new
-volume for that of all nodes.
+"""The pools of a node's report, parsed once, because each GetCapacity and each new volume needs the
+free space of all nodes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MOST_DERIVED: Final = 64  # values
 class ReportedPool:
     """A pool as its node reported it.
 
-    `age`: seconds between its examination and the report. `capacities`: the space for new
-    volumes by allocation. `lacks`: features that volumes on the node cannot have.
+    `age`: seconds between the reading of the pool and the report. `capacities`: the capacity for
+    each allocation. `lacks`: features that volumes on the node cannot have.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ReportedPool:
 
 
 class KnownPools:
-    """The pools of a node's last report, and what was derived from them."""
+    """The pools of a node's last report, and values that were computed from them."""
 
     def __init__(self) -> None:
         self._pools: tuple[ReportedPool, ...] = ()
@@ -43,7 +43,7 @@ class KnownPools:
         self._derived: dict[Hashable, Any] = {}
 
     def update(self, report: cellar.Report) -> None:
-        """Replace the pools. What was derived from them stays, if only their age changed."""
+        """Replace the pools. Computed values stay cached if only the pools' age changed."""
         pools = parse(report)
         if pools != self._pools:
             self._derived.clear()
@@ -51,7 +51,7 @@ class KnownPools:
         self.oldest = max((pool.age for pool in pools), default=0.0)
 
     def younger_than(self, lifetime: float, received: float) -> tuple[ReportedPool, ...]:
-        """Return the pools that were examined less than `lifetime` seconds ago.
+        """Return the pools that were read less than `lifetime` seconds ago.
 
         `received`: seconds since the report arrived.
         """
@@ -60,9 +60,10 @@ class KnownPools:
         return tuple(pool for pool in self._pools if pool.age + received <= lifetime)
 
     def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
-        """Return what `derive` makes of all pools, and keep it by `key` until they change.
+        """Return the result of `derive`, which is computed from all pools, and cache it by `key`
+        until they change.
 
-        A thousand nodes are looked at for each new volume, and few of them changed.
+        Each new volume needs the values of a thousand nodes, of which few have changed.
         """
         if key not in self._derived:
             if len(self._derived) >= MOST_DERIVED:

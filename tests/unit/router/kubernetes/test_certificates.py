@@ -226,7 +226,7 @@ def test_a_server_that_cannot_be_reached_is_asked_again(
 
     async def scenario(router: Callable[[], Secrets], clock: Clock) -> None:
         secrets = router()
-        keeping = asyncio.create_task(secrets.keep())
+        keeping = asyncio.create_task(secrets.repeat())
         await wait_until_async(lambda: "not able to answer" in str(secrets.problem))
         cluster.refuse = ""
         await wait_until_async(lambda: not secrets.problem)

@@ -44,7 +44,7 @@ class Surveyed:
     async def look(self) -> set[str]:
         """Return the orphans that were found."""
         self.now += 1
-        await self.survey.look(self._routed.nodes)
+        await self.survey.survey(self._routed.nodes)
         return await self.orphans()
 
     async def orphans(self) -> set[str]:
@@ -89,7 +89,7 @@ def test_nothing_is_an_orphan_because_kubernetes_does_not_answer() -> None:
         surveyed.api.broken = True
         lines: list[str] = []
         sink = logger.add(lambda line: lines.append(str(line)), level="WARNING")
-        keeping = asyncio.create_task(surveyed.survey.keep(routed.nodes))
+        keeping = asyncio.create_task(surveyed.survey.repeat(routed.nodes))
         for _ in range(20):
             surveyed.now += 1
             await asyncio.sleep(0.01)

@@ -91,7 +91,7 @@ def test_what_was_known_of_a_pool_that_cannot_be_listed_stays(watched: Watched) 
         watched.look(at, fast, slow)
     watched.look(AFTER + 1, fast, pools=(FAST,))
     assert set(watched.ids()) == {fast.id, slow.id}
-    watched.orphans.keep({FAST})
+    watched.orphans.drop_other_pools({FAST})
     assert watched.ids() == [fast.id]
     assert watched.orphans.numbers() == {("a", "fast"): 1}
 

@@ -33,7 +33,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Fa
 async def keeping(kubeconfig: Path, *routers: PoolLocations) -> AsyncIterator[None]:
     async with client.connect(kubeconfig) as api:
         stores = [PoolLocationStore(api, NAMESPACE, NAME, locations) for locations in routers]
-        tasks = [asyncio.create_task(locations.keep()) for locations in stores]
+        tasks = [asyncio.create_task(locations.repeat()) for locations in stores]
         try:
             yield
         finally:
