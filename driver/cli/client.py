@@ -116,7 +116,7 @@ class Client:
         return ask, request()
 
     def calls(self, request: inspect_pb2.FollowCallsRequest) -> Iterator[inspect_pb2.Call]:
-        """Yield the calls of the driver, as they end, until the driver stops or the request's limit.
+        """Yield the calls of the driver as they end, until it stops or the request's limit.
 
         Raises: CallFailed.
         """

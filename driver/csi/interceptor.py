@@ -61,9 +61,8 @@ class HandlerWrapper(grpc.aio.ServerInterceptor):
         self._handlers: dict[str, Any] = {}
 
     def wrap(self, method: str, handler: Any) -> Any:
-        """Return the handler to use instead of `handler`, or None to use `handler` unchanged.
-
-        `method`: the full path of the RPC.
+        """Return the handler to use for the RPC path `method`, or None to use `handler`
+        unchanged.
         """
         raise NotImplementedError
 
