@@ -26,12 +26,18 @@ Settings = TypeVar("Settings", bound=CommonSettings)
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServeSettings:
-    """Return the settings of `serve`. Raises: Invalid, whose text names each invalid setting."""
+    """Return the settings of `serve`. Raises: Invalid, whose text names each invalid setting.
+
+    `flags`: the flags that were given, by setting. `environment`: the process's variables.
+    """
     return _load(ServeSettings, flags, environment)
 
 
 def load_route(flags: Mapping[str, Any], environment: Mapping[str, str]) -> RouteSettings:
-    """Return the settings of `route`. Raises: Invalid, whose text names each invalid setting."""
+    """Return the settings of `route`. Raises: Invalid, whose text names each invalid setting.
+
+    `flags`: the flags that were given, by setting. `environment`: the process's variables.
+    """
     return _load(RouteSettings, flags, environment)
 
 

@@ -62,7 +62,8 @@ class Sums:
 
 
 class Entries:
-    """The entries of one pool by key. `sums`: those of its filesystem, which are kept up to date.
+    """The entries of one pool by key, the id of the image. `sums`: those of its filesystem, which
+    are kept up to date.
 
     `changing`: the images whose occupied bytes may change now, because they are attached or being
     made. No method but `clear` takes longer with more entries. Not thread-safe.

@@ -52,7 +52,7 @@ class FreeSpace:
 
 
 class Ledger:
-    """The ledger of one pool. Thread-safe.
+    """The ledger of one pool, with an entry for each image by its id (`key`). Thread-safe.
 
     `overcommit`: the ratio for images that are not thick. `occupied`, `available`: see Surveys.
     """
@@ -66,8 +66,8 @@ class Ledger:
         self._enter_filesystem(Filesystem())
 
     def join(self, filesystem: Filesystem) -> None:
-        """Start with no entries, on `filesystem`. To be called only while no other call uses the
-        pool.
+        """Start without entries on `filesystem`, whose free space the ledger shares from now on. To
+        be called only while no other call uses the pool.
         """
         self.leave()
         self._enter_filesystem(filesystem)

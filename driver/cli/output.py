@@ -91,7 +91,7 @@ def printable(text: str) -> str:
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """Return a console with colours and folding on a terminal, and with plain text elsewhere.
 
-    Characters that cannot be encoded are replaced.
+    `width`: columns; None: those of the terminal. Characters that cannot be encoded are replaced.
     """
     from rich.console import Console  # noqa: PLC0415 - not for a table: it takes a while
 

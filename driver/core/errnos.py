@@ -77,8 +77,8 @@ def machine_error(error: OSError) -> CellarError | None:
 
 
 def read_only_text(location: str, reason: str) -> str:
-    """Return the error text for a pool whose filesystem is read-only; `reason`: how this was
-    detected.
+    """Return the error text for the pool at `location`, whose filesystem is read-only; `reason`:
+    how this was detected.
     """
     return (
         f"the pool at {location} is read-only: {reason}; if its disk had an error (see the"
@@ -87,8 +87,8 @@ def read_only_text(location: str, reason: str) -> str:
 
 
 def failed_text(location: str, reason: str) -> str:
-    """Return the error text for a pool whose filesystem has failed; `reason`: how this was
-    detected.
+    """Return the error text for the pool at `location`, whose filesystem has failed; `reason`: how
+    this was detected.
     """
     return (
         f"the filesystem of the pool at {location} failed: {reason}; see the kernel's log, replace"

@@ -30,10 +30,14 @@ def ok(subject: str, text: str) -> Finding:
 
 
 def warning(subject: str, text: str, cure: str) -> Finding:
-    """Return a finding about something that restricts what the driver can do."""
+    """Return a finding about something that restricts what the driver can do; `cure`: what to
+    do.
+    """
     return Finding(Level.WARNING, subject, text, cure)
 
 
 def problem(subject: str, text: str, cure: str) -> Finding:
-    """Return a finding about something that prevents the driver from working."""
+    """Return a finding about something that prevents the driver from working; `cure`: what to
+    do.
+    """
     return Finding(Level.PROBLEM, subject, text, cure)

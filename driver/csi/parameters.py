@@ -85,7 +85,8 @@ def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
 
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
-    """Return the IO limits in VolumeAttributesClass parameters, by the field's name in Limits.
+    """Return the IO limits in `mutable`, parameters of a VolumeAttributesClass, by the field's name
+    in Limits.
 
     Raises: Invalid, whose text names the key.
     """

@@ -41,13 +41,14 @@ def extend_group(group: lvm.VolumeGroup, covers: Sequence[Path]) -> None:
 
 def mark_unfinished(group: lvm.VolumeGroup, owner: str) -> None:
     """Record in the group that `finish_thin_pool` still has to succeed, so that it is called again.
-    Raises: CommandError.
+    `owner`: the driver's name. Raises: CommandError.
     """
     lvm.change(group.disks, "vgchange", "--addtag", tags.unfinished_tag(owner), group.name)
 
 
 def finish(plan: PoolPlan, uuid: str) -> None:
-    """Check that the plan's group is on its disks, and create the thin pool if the plan has one.
+    """Check that the volume group with the UUID `uuid` is on the plan's disks, and create the thin
+    pool if the plan has one.
 
     Raises: Failed, if the disks have another group; CommandError.
     """
@@ -60,6 +61,7 @@ def finish(plan: PoolPlan, uuid: str) -> None:
 
 def finish_thin_pool(group: lvm.VolumeGroup, name: str, owner: str) -> None:
     """Create the thin pool of the group, or extend it by the group's free space. Can be repeated.
+    `owner`: the driver's name.
 
     Raises: CommandError.
     """

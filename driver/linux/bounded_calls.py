@@ -17,11 +17,11 @@ BOUND: Final = 10.0  # seconds
 
 
 def ioctl(fd: int, request: int, argument: bytes, operation: str) -> int:
-    """Make an ioctl in a child process, because it may block without reacting to signals, and
-    return its result.
+    """Make the ioctl `request` on `fd` in a child process, because it may block without reacting to
+    signals, and return its result.
 
-    `operation`: its name for the error text. Raises: OSError; StillRunning after BOUND seconds: the
-    kernel continues, and `done` is done when it has finished.
+    `argument`: the bytes for the kernel; `operation`: its name for the error text. Raises: OSError;
+    StillRunning after BOUND seconds: the kernel continues, and `done` is done when it has finished.
     """
     done: Future[int] = Future()
     own = os.dup(fd)

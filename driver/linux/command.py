@@ -54,7 +54,7 @@ def run(
     ok: Sequence[int] = (0,),
     more: Mapping[str, str] = NOTHING,
 ) -> str:
-    """Run a program and return its stdout.
+    """Run the program and arguments in `argv`, and return its stdout.
 
     `timeout`: in seconds. `stdin`: at most 1 MiB. `ok`: the exit statuses that are no error.
     `more`: added to its environment.

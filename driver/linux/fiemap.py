@@ -63,8 +63,8 @@ def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent
 
 
 def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
-    """Yield the allocated extents as `mapped` does, without those that read as zeros. Raises:
-    OSError.
+    """Yield the allocated extents from byte `start` on as `mapped` does, without those that read as
+    zeros. Raises: OSError.
     """
     return (extent for extent in mapped(path, start) if not extent.unwritten)
 
@@ -96,8 +96,8 @@ def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
 
 
 def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
-    """Return how many bytes of the next CHUNK extents are shared, and the offset of the extents
-    after them (None: there are none).
+    """Return how many bytes of the next CHUNK extents, from byte `start` on, are shared, and the
+    offset of the extents after them (None: there are none).
 
     Dirty pages are not written out first; until they are, their extents count as shared. Raises:
     OSError.

@@ -64,7 +64,8 @@ def sync_directory(path: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace the contents of `path` atomically and sync them. The caller syncs the directory.
+    """Replace the contents of `path` by `data` atomically, and sync them. The caller syncs the
+    directory.
 
     Raises: OSError; then `path` is unchanged.
     """
@@ -72,7 +73,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Replace the contents of `path` atomically, without syncing them.
+    """Replace the contents of `path` by `data` atomically, without syncing them.
 
     After a power cut the file may have the old or the new contents, or be empty. Raises: OSError;
     then `path` is unchanged.
@@ -194,7 +195,7 @@ def copies_on_write(path: Path) -> bool:
 
 
 def read_flags(fd: int) -> int:
-    """Return the FS_*_FL flags of a file. Raises: OSError."""
+    """Return the FS_*_FL flags of the open file `fd`. Raises: OSError."""
     [flags] = struct.unpack("=I", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
     return int(flags)
 

@@ -15,7 +15,7 @@ _ENDED: Final = frozenset({"Z", "X"})
 
 
 def try_lock(fd: int) -> bool:
-    """Lock the open file exclusively, without waiting. Returns whether that succeeded.
+    """Lock the open file `fd` exclusively, without waiting. Returns whether that succeeded.
 
     Raises: OSError.
     """

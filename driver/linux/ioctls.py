@@ -10,7 +10,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def ioctl(fd: int, request: int, buffer: bytearray) -> int:
-    """Make an ioctl with `buffer`, which the kernel reads and writes, and return its result.
+    """Make the ioctl `request` on `fd` with `buffer`, which the kernel reads and writes, and return
+    its result.
 
     fcntl.ioctl does not release the global interpreter lock if the buffer has more than 1024 bytes,
     so a disk that hangs would block all threads. Raises: OSError.

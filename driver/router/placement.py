@@ -55,7 +55,8 @@ class Requirement:
 def parse_requirement(
     key: str, requisite: Sequence[Mapping[str, str]], preferred: Sequence[Mapping[str, str]] = ()
 ) -> Requirement:
-    """Return the requirement that these topologies express.
+    """Return the requirement that the requisite and the preferred topologies express, each a map of
+    segments.
 
     `key`: the topology key that names a node. A topology without segments is met by every node.
     """

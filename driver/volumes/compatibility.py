@@ -53,7 +53,9 @@ def reads_only(volume: Volume, capability: Capability) -> bool:
 
 
 def differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterator[str]:
-    """Yield, as texts, how an existing volume differs from what a CreateVolume request asks for."""
+    """Yield, as texts, how an existing volume of the pool `pool_name` differs from what a
+    CreateVolume request asks for.
+    """
     if volume.source != request.source:
         yield f"its source is {volume.source}, not {request.source}"
     if not _same_kind(volume, request):
@@ -69,8 +71,8 @@ def differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterat
 
 
 def parameter_differences(pool_name: str, volume: Volume, request: CreateVolume) -> Iterator[str]:
-    """Yield, as texts, how the volume differs from the StorageClass parameters that the request
-    contains.
+    """Yield, as texts, how a volume of the pool `pool_name` differs from the StorageClass
+    parameters that the request contains.
     """
     if request.pool not in {None, pool_name}:
         yield f"its pool is {pool_name}, not {request.pool}"
@@ -84,8 +86,8 @@ def parameter_differences(pool_name: str, volume: Volume, request: CreateVolume)
 
 
 def unconfirmed(pool_name: str, volume: Volume, request: ValidateCapabilities) -> Iterator[str]:
-    """Yield, as texts, how the volume differs from its description in a ValidateVolumeCapabilities
-    request.
+    """Yield, as texts, how a volume of the pool `pool_name` differs from its description in a
+    ValidateVolumeCapabilities request.
     """
     for capability in request.capabilities:
         if reason := incompatibility(volume, capability) or _unknown_option(volume, capability):

@@ -220,7 +220,7 @@ def open_pool(
     name: str, location: Path, options: Options, freezer: Freezer, owner: str
 ) -> Loopfile:
     """Return the backend of a pool that shares nothing with other pools of the process, and open
-    the pool if it is available.
+    the pool if it is available. `owner`: the driver's name.
     """
     pool = Loopfile(name, location, options, freezer, owner, shared=Shared())
     with suppress(PoolUnavailable, Exhausted):

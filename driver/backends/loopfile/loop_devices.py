@@ -156,8 +156,8 @@ class LoopDevices:
     def detach(self, disk: Path, image_id: ImageId) -> None:
         """Detach the device of the image. No-op if it is not attached.
 
-        Raises: Refused if it is mounted, bound to a target or in use, with the place or user;
-        OSError.
+        Raises: Refused if it is mounted, bound to a target or in use; the text names where or by
+        whom; OSError.
         """
         if status := self.find(disk, image_id):
             self._detach(status, image_id)

@@ -137,7 +137,7 @@ def own_tags(tags: Iterable[str]) -> frozenset[str]:
 
 def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
     """Return the image of the logical volume `name` with these tags, and its recorded reservation
-    in bytes (0: none).
+    in bytes (0: none). `size`: of the logical volume.
 
     Raises: Damaged if the tags are no valid record.
     """
@@ -158,7 +158,9 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
 
 
 def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unreadable:
-    """Return what can be read of the image `name` whose tags `decode` refused with `error`."""
+    """Return what can be read of the image `name` whose tags `decode` refused with `error`. `size`:
+    of its logical volume in bytes.
+    """
     flat: dict[str, str] = {}
     for key, value in _fields(tags).items():
         with suppress(KeyError, ValueError):

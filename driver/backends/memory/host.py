@@ -82,7 +82,7 @@ class MemoryHost(MemoryDevices):
             raise Refused(f"{fs} on {device.path} has {header.size} bytes, more than the device")
 
     def fit(self, device: Device, fs: FsType) -> None:
-        """No-op: a mounted filesystem can always grow here."""
+        """No-op: a simulated machine can always grow a mounted filesystem."""
 
     def copy(
         self, source: Path, target: Path, extents: Iterator[Extent], progress: Progress
@@ -144,7 +144,7 @@ class MemoryHost(MemoryDevices):
         return plugged.label if plugged else None
 
     def thaw(self, target: Path) -> None:
-        """No-op: nothing is ever frozen here."""
+        """No-op: no filesystem of a simulated machine is ever frozen."""
 
     def unmount(self, target: Path) -> None:
         with self._lock:

@@ -37,7 +37,9 @@ STOP_TIMEOUT: Final = 25.0  # the driver promises 20 s
 
 @dataclass(frozen=True, slots=True)
 class DemoPool:
-    """The pool of the demo."""
+    """The pool of the demo: the value of --pool, a description, and its directory (None:
+    simulated).
+    """
 
     spec: str  # the value of --pool
     description: str

@@ -78,7 +78,9 @@ class Narrator:
         self._timed(error.code.name, milliseconds, self._text(error.text), "bold red")
 
     def action(self, subject: str, detail: str) -> None:
-        """Print an action of a pod, which is no CSI call."""
+        """Print an action of a pod, which is no CSI call. `subject`: who or what acts; `detail`:
+        the action.
+        """
         self._row("$", self._text(subject).plain, self._text(detail), style="bold magenta")
 
     def observation(self, subject: str, detail: str) -> None:

@@ -27,7 +27,7 @@ PACKAGES: Final = {
 
 
 def user(uid: int) -> Finding:
-    """Check that the user is root."""
+    """Check that the user with the id `uid` is root."""
     if uid == 0:
         return ok("user", "root")
     cure = "run as root, or use the simulator: --pool x=memory:10GiB"

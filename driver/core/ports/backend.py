@@ -124,6 +124,8 @@ class Backend(Protocol):
     def attach(self, image: Volume, *, read_only: bool) -> Device:
         """Attach an image to a block device with the block size and discard policy in its record,
         and return the device. If it is attached already, return its present device.
+
+        `read_only`: whether the device refuses writes.
         """
 
     def attached(self, image_id: ImageId) -> Device | None:

@@ -27,7 +27,8 @@ class Crypt(Protocol):
         """Format `path`, a file or a device node, as LUKS2, and provide the path of the opened
         container for the duration of the `with` block.
 
-        `zeros`: whether unwritten parts must read as zeros; otherwise they read as random bytes.
+        `secret`: the passphrase. `block_size`: of the container's sectors, in bytes. `zeros`:
+        whether unwritten parts must read as zeros; otherwise they read as random bytes.
         """
 
     def new_uuid(self, path: Path) -> None:
@@ -39,8 +40,9 @@ class Crypt(Protocol):
         """Open the container on `device`, and return the device of the opened container. If it is
         open already, return its present device.
 
-        Raises: Invalid: wrong passphrase; Refused: there is no container, or another container is
-        open with this name.
+        `secret`: the passphrase. `discards`: whether discards are passed on to `device`. Raises:
+        Invalid: wrong passphrase; Refused: there is no container, or another container is open with
+        this name.
         """
 
     def opened(self, name: str, device: Device | None) -> Device | None:
@@ -49,7 +51,9 @@ class Crypt(Protocol):
         """
 
     def resize(self, name: str, secret: bytes) -> None:
-        """Grow the open container to the end of its device. Raises: Invalid: wrong passphrase."""
+        """Grow the open container to the end of its device. `secret`: the passphrase. Raises:
+        Invalid: it is wrong.
+        """
 
     def close(self, name: str) -> None:
         """Close the container; no-op if it is not open. Raises: Refused: it is in use."""

@@ -28,15 +28,16 @@ class Host(Protocol):
 
     # formats
     def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
-        """Format `path` with `fs`; `options` are arguments for mkfs. Only called inside
-        `Backend.create`, on an image that was never visible as a volume (promise 1).
+        """Format `path` with `fs`. Only called inside `Backend.create`, on an image that was never
+        visible as a volume (promise 1).
 
-        Raises: Invalid: mkfs refuses `options`, or the filesystem made with them cannot be mounted.
+        `block_size`: of the volume's device, in bytes. `options`: arguments for mkfs. Raises:
+        Invalid: mkfs refuses `options`, or the filesystem made with them cannot be mounted.
         """
 
     def new_uuid(self, path: Path, fs: FsType, *, block_size: Bytes) -> None:
-        """Give the filesystem of a copy a new UUID, and verify it by reading it back. Raises:
-        Refused: there is no `fs` on `path`; Failed.
+        """Give the filesystem of a copy a new UUID, and verify it by reading it back. `block_size`:
+        of the volume's device, in bytes. Raises: Refused: there is no `fs` on `path`; Failed.
         """
 
     def check(self, device: Device, fs: FsType) -> None:

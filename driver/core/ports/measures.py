@@ -20,8 +20,8 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 class Measure(StrEnum):
-    """A duration that is recorded. A label distinguishes the observations of one measure, for
-    example by command.
+    """The durations that are measured. Each observation has a label, for example the name of the
+    command.
     """
 
     COMMAND = "command"  # of a program, by its name
@@ -57,7 +57,7 @@ class Measures:
         self._counts = dict.fromkeys(Count, 0)
 
     def observe(self, measure: Measure, seconds: float, label: str = "") -> None:
-        """Record a duration in seconds."""
+        """Record a duration in seconds. `label`: distinguishes observations of one measure."""
         bucket = bisect_left(BOUNDS, seconds)
         with self._lock:
             if not (distribution := self._distributions.get((measure, label))):
@@ -67,7 +67,9 @@ class Measures:
 
     @contextmanager
     def timed(self, measure: Measure, label: str = "") -> Iterator[None]:
-        """Record how long the `with` block takes, also if it raises."""
+        """Record how long the `with` block takes, also if it raises. `label`: distinguishes
+        observations of one measure.
+        """
         begun = monotonic()
         try:
             yield
@@ -75,7 +77,7 @@ class Measures:
             self.observe(measure, monotonic() - begun, label)
 
     def add(self, count: Count, amount: int = 1) -> None:
-        """Increase a count."""
+        """Increase a count by `amount`."""
         with self._lock:
             self._counts[count] += amount
 

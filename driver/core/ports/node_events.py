@@ -72,7 +72,9 @@ class NodeEvents:
     def record(
         self, reason: str, text: str, *, warning: bool = False, image: Image | None = None
     ) -> None:
-        """Record an event; if there were too many, it is only logged."""
+        """Record an event; if there were too many, it is only logged. The arguments are described
+        in NodeEvent.
+        """
         with self._lock:
             now = self._clock()
             if not self._may_record(str(image.id) if image else "", now):

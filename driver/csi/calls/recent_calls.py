@@ -84,7 +84,11 @@ class RecentCalls:
         request: Message | None,
         response: Response | None,
     ) -> None:
-        """Store a call that has ended, and wake the readers of `follow`."""
+        """Store a call that has ended, and wake the readers of `follow`.
+
+        `code`: the name of its gRPC status; `error`: its status message; `seconds`: how long it
+        took.
+        """
         self._last, is_list = self._last + 1, rpc.startswith(_LISTS)
         request = None if _size(request) > LARGEST else request
         response = None if is_list or _size(response) > LARGEST else response
@@ -114,8 +118,8 @@ class RecentCalls:
         """Yield at most `past` calls that have ended, and then each call when it ends, until
         `close`.
 
-        A reader that is slower than the calls misses some of them. `past_only`: end after the past
-        calls.
+        A reader that is slower than the calls misses some of them. `polled`: whether to include the
+        calls that an idle cluster repeats. `past_only`: end after the past calls.
         """
         changed = asyncio.Event()
         self._listeners.add(changed)

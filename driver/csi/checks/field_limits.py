@@ -54,7 +54,8 @@ def check(message: Message, prefix: str = "") -> None:
 
 
 def path(text: str, field: str) -> Path:
-    """Return the absolute path in `text`, normalised.
+    """Return the absolute path in `text`, normalised. `field`: the name of the request's field, for
+    errors.
 
     Raises: Invalid if it is relative, contains `..`, has a component that is too long, or is the
     root directory.
@@ -72,7 +73,9 @@ def path(text: str, field: str) -> Path:
 
 
 def optional_path(text: str, field: str) -> Path | None:
-    """Return the absolute path in `text`, normalised; None if `text` is empty. Raises: Invalid."""
+    """Return the absolute path in `text`, normalised; None if `text` is empty. `field`: the name of
+    the request's field, for errors. Raises: Invalid.
+    """
     return path(text, field) if text else None
 
 

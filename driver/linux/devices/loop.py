@@ -196,7 +196,7 @@ def _retry_for(seconds: float) -> Iterator[None]:
 
 def clear_read_only(node: int) -> None:
     """Make a device writable by BLKROSET, because a read-only flag stays when the device is bound
-    again.
+    again. `node`: its open descriptor.
     """
     fcntl.ioctl(node, BLKROSET, b"\0\0\0\0")
 

@@ -26,9 +26,10 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
 ) -> loop.Status:
     """Bind `image` to a free loop device with logical blocks of `block_size` bytes.
 
-    `label`: for people, at most 63 bytes. `discards`: whether the device accepts discards. It is
-    not checked whether `image` is bound already: use `loop.find`. If direct I/O is not possible
-    with such blocks, the kernel uses buffered I/O: see `loop.has_direct_io`.
+    `label`: for people, at most 63 bytes. `discards`: whether the device accepts discards.
+    `direct_io`: whether to use direct I/O on the file; if it is not possible with such blocks, the
+    kernel uses buffered I/O: see `loop.has_direct_io`. It is not checked whether `image` is bound
+    already: use `loop.find`.
 
     Raises: Refused, if discards cannot be forbidden because /sys is read-only; OSError, EBUSY if no
     device is free.

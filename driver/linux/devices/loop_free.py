@@ -31,9 +31,10 @@ def remember(name: str) -> None:
 def candidates(control: int, exposed: frozenset[int], *, discards: bool) -> Iterator[str]:
     """Yield free loop devices, the best first. Another process may take one before it is bound.
 
-    `control`: a descriptor of /dev/loop-control. `exposed`: the numbers (dev_t) of devices whose
-    nodes are bound somewhere. They are never yielded, because through such a node a pod would reach
-    the file that is bound next; a device that is removed and created again has the same number.
+    `control`: a descriptor of /dev/loop-control. `discards`: whether the volume needs a device that
+    accepts discards. `exposed`: the numbers (dev_t) of devices whose nodes are bound somewhere.
+    They are never yielded, because through such a node a pod would reach the file that is bound
+    next; a device that is removed and created again has the same number.
 
     The kernel proposes the same free device repeatedly while somebody has it open exclusively.
     Raises: OSError.

@@ -110,7 +110,7 @@ def backing_file(name: str) -> str:
 
 
 def read_info(node: int) -> LoopInfo64:
-    """Return the struct loop_info64 of an open loop device.
+    """Return the struct loop_info64 of a loop device. `node`: its open descriptor.
 
     Raises: OSError; ENXIO if it is not bound, EIO if the filesystem of its file is dead.
     """

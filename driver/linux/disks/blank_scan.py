@@ -56,7 +56,8 @@ def find_signature(fd: int, size: Bytes) -> str:
     """Return a text about the signature or other data in the places of a disk where formats have
     signatures; "": there is only zeros.
 
-    `fd`: opened with O_DIRECT. Raises: Refused, if it cannot be read.
+    `fd`: the disk, opened with O_DIRECT. `size`: of the disk in bytes. Raises: Refused, if it
+    cannot be read.
     """
     chunks = {span.start: read(fd, span) for span in signatures.signature_spans(size)}
 
@@ -80,8 +81,8 @@ def find_data(
     """Read the whole disk, and return a text about the first bytes that are not zeros; "": there
     are none.
 
-    `fd`: opened with O_DIRECT. `on_progress`: called with the number of bytes read so far. Raises:
-    Refused, if a part cannot be read.
+    `fd`: the disk, opened with O_DIRECT. `size`: of the disk in bytes. `on_progress`: called with
+    the number of bytes read so far. Raises: Refused, if a part cannot be read.
     """
     began = rate.now()
     with mmap.mmap(-1, CHUNK) as page:
@@ -97,7 +98,9 @@ def find_data(
 
 
 def read(fd: int, span: Span) -> bytes:
-    """Return the bytes of a part of the disk. Raises: Refused, if it cannot be read."""
+    """Return the bytes of a part of the disk that is open as `fd`. Raises: Refused, if it cannot be
+    read.
+    """
     length = -(-span.length // _BLOCK) * _BLOCK
     with mmap.mmap(-1, length) as page:
         _fill(fd, page, span)

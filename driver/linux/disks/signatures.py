@@ -42,7 +42,8 @@ class Span:
 
 
 def signature_spans(size: Bytes) -> tuple[Span, ...]:
-    """Return the parts of a disk where signatures, headers and backups may lie, in order.
+    """Return the parts of a disk of `size` bytes where signatures, headers and backups may lie, in
+    order.
 
     They are the first 8 MiB, the last 2 MiB, the mirrors of btrfs at 64 MiB and 256 GiB, the first
     backup of ext4 at 128 MiB, and the starts of the four groups that mkfs.xfs makes.

@@ -29,7 +29,7 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Return options and values for mkfs.btrfs.
+    """Return options and values for mkfs.btrfs. `block_size`: of the device, in bytes.
 
     Older versions of it make sectors as large as a page. Newer ones make a block group tree, which
     needs kernel 6.1; no other of their defaults does. Raises: CommandError.

@@ -30,7 +30,8 @@ _QUICK_TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
-    """Return options and values for mke2fs, for an image or a device `path`.
+    """Return options and values for mke2fs, for an image or a device `path` with blocks of
+    `block_size` bytes.
 
     The journal is left without zeroing only in an image, where nothing was ever written, and not on
     a device. No block is reserved for root (`-m 0`), so that pods get all of the volume.

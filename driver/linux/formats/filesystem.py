@@ -100,8 +100,9 @@ def read_superblock(path: Path) -> Superblock | None:
 def run_mkfs(path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
     """Run mkfs on a device, or on a sparse image that was never written to.
 
-    `options`: options and values for mkfs. Nothing is discarded, and an image is not synced. A
-    filesystem made with `options` is mounted once, so that no unusable volume is created.
+    `block_size`: of the device, in bytes. `options`: options and values for mkfs. Nothing is
+    discarded, and an image is not synced. A filesystem made with `options` is mounted once, so that
+    no unusable volume is created.
 
     Raises: Invalid, if mkfs refuses `options`, or this kernel cannot mount the result;
     CommandError, CommandTimeout; OSError.

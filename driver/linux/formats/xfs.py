@@ -32,6 +32,7 @@ _TIMEOUT: Final = 300.0  # seconds
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
     """Return options and values for mkfs.xfs, with only those features that kernel 5.10 can mount.
+    `block_size`: of the device, in bytes.
 
     Later features are turned off if this mkfs.xfs knows them, whatever its defaults. Raises:
     CommandError.

@@ -62,12 +62,16 @@ def find_filesystem_faults(device: Path, number: int, mounts: Sequence[Mount]) -
 
 
 def shut_down(fs_type: str, device: Path) -> str:
-    """Return the error text for a filesystem that shut itself down."""
+    """Return the error text for the filesystem of type `fs_type` on `device`, which shut itself
+    down.
+    """
     return f"{fs_type} on {device} shut itself down after an error; see the kernel log"
 
 
 def turned_read_only(fs_type: str, device: Path) -> str:
-    """Return the error text for a filesystem that became read-only after an error."""
+    """Return the error text for the filesystem of type `fs_type` on `device`, which became
+    read-only after an error.
+    """
     return f"{fs_type} on {device} turned read-only after an error; see the kernel log"
 
 

@@ -114,7 +114,9 @@ def label(number: int) -> str:
 
 
 def image_id(backing_file: str) -> str:
-    """Return the id of the image whose file has this path; "": it is not of an image in a pool."""
+    """Return the id of the image whose file has the path `backing_file`; "": it is not of an image
+    in a pool.
+    """
     *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
     return folder if name == IMAGE_FILE else ""
 

@@ -1,4 +1,4 @@
-"""Checks of an open directory by its file descriptor, never by its path again.
+"""Checks of an open directory by its file descriptor `fd`, never by its path again.
 
 Between two uses of a path something may be mounted there. struct statx: <linux/stat.h>.
 """
@@ -33,7 +33,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def is_whole_filesystem(fd: int) -> bool:
-    """Return whether the directory is the root of a mounted filesystem.
+    """Return whether the open directory `fd` is the root of a mounted filesystem.
 
     False for a bind mount of another directory, a subvolume, and a filesystem that was unmounted
     lazily. Raises: OSError.
@@ -43,7 +43,8 @@ def is_whole_filesystem(fd: int) -> bool:
 
 
 def is_local_disk(fd: int) -> bool:
-    """Return whether the directory is the root of a mounted filesystem on a disk of this machine.
+    """Return whether the open directory `fd` is the root of a mounted filesystem on a disk of this
+    machine.
 
     Decided by the filesystem's type, see _LOCAL. Raises: OSError.
     """
@@ -52,7 +53,7 @@ def is_local_disk(fd: int) -> bool:
 
 
 def is_mount_root(fd: int) -> bool:
-    """Return whether the directory is the root of its mount. Raises: OSError."""
+    """Return whether the open directory `fd` is the root of its mount. Raises: OSError."""
     answer = ctypes.create_string_buffer(256)
     asked = (fd, b"", _AT_EMPTY_PATH, _STATX_BASIC_STATS, answer)
     if _libc.statx(*asked) < 0:
@@ -63,8 +64,8 @@ def is_mount_root(fd: int) -> bool:
 
 
 def filesystem_uuid(fd: int) -> str:
-    """Return an identifier of the directory's filesystem, in hex, that survives a reboot; "": it
-    has none.
+    """Return an identifier of the filesystem of the open directory `fd`, in hex, that survives a
+    reboot; "": it has none.
 
     It is the UUID, or else f_fsid, which ext4 derives from its UUID. Raises: OSError.
     """
@@ -81,8 +82,8 @@ def filesystem_uuid(fd: int) -> str:
 
 
 def filesystem_key(fd: int) -> str:
-    """Return a key that is equal for two directories if they share the free space of one
-    filesystem.
+    """Return a key of the filesystem of the open directory `fd`. Directories have equal keys if
+    they share the free space of one filesystem.
 
     Only valid while both are mounted. On btrfs, which has a device number for each subvolume, the
     key is the UUID. Raises: OSError.
@@ -94,8 +95,8 @@ def filesystem_key(fd: int) -> str:
 
 
 def xfs_reflinks(fd: int) -> bool:
-    """Return whether files on this xfs can share blocks, according to its superblock. False: no
-    xfs, or not.
+    """Return whether files on the xfs of the open directory `fd` can share blocks, according to its
+    superblock; False if it is no xfs.
 
     Raises: OSError.
     """

@@ -47,7 +47,7 @@ def require_secret(volume: Volume, secret: bytes | None) -> bytes:
 
 def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
     """Format the volume as LUKS with its filesystem inside, and return its new record; no-op if it
-    is formatted.
+    is formatted. `secret`: the passphrase.
 
     Raises: Refused: the pool cannot encrypt; what `FormatsLater.replace_contents` raises.
     """

@@ -36,8 +36,8 @@ def persistent_name(image: Image) -> str:
 
 
 def with_object(text: str, facts: Mapping[str, str]) -> str:
-    """Return an error's text, followed by the Kubernetes object that the call concerned if that is
-    known.
+    """Return an error's text, followed by the Kubernetes object in `facts` that the call concerned,
+    if there is one.
     """
     for kind in ObjectKind:
         if (names := facts.get(kind)) and names not in text:

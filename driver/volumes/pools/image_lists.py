@@ -37,11 +37,15 @@ class ImageLists:
         )
 
     def volumes(self) -> Iterator[tuple[Pool, Volume]]:
-        """Yield the volumes among `images`."""
+        """Yield all volumes whose record can be read, with their pools, in the order of their
+        ids.
+        """
         return ((pool, image) for pool, image in self.images() if isinstance(image, Volume))
 
     def snapshots(self) -> Iterator[tuple[Pool, Snapshot]]:
-        """Yield the snapshots among `images`."""
+        """Yield all snapshots whose record can be read, with their pools, in the order of their
+        ids.
+        """
         return ((pool, image) for pool, image in self.images() if isinstance(image, Snapshot))
 
     def listed_volumes(self, after: str = "") -> Iterator[tuple[Pool, Volume | Unreadable]]:

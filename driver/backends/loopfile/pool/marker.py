@@ -17,7 +17,7 @@ SCHEMA: Final = 1
 
 
 def write(root: Path, owner: str) -> PoolId:
-    """Write a marker with a new pool id, durably, and return the id.
+    """Write a marker with a new pool id, durably, and return the id. `owner`: the driver's name.
 
     Raises: FileExistsError if there is a marker; OSError.
     """
@@ -50,7 +50,8 @@ def initialise(location: Path, owner: str) -> PoolId:
 def read_id(text: bytes, location: Path, owner: str) -> PoolId:
     """Return the pool id in `text`, the contents of a marker.
 
-    Raises: PoolUnavailable if the marker is damaged, of a newer schema, or another driver's.
+    `owner`: the name of this driver. Raises: PoolUnavailable if the marker is damaged, of a newer
+    schema, or another driver's.
     """
     try:
         fields = json.loads(text)

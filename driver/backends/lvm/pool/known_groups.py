@@ -48,7 +48,8 @@ class KnownGroups:
         return tuple(filter(None, record.get(_DEVICES, "").split(_BETWEEN)))
 
     def add_devices(self, group: str, paths: Iterable[str]) -> None:
-        """Record, before the disks are written to, that they are added to the volume group `group`.
+        """Record, before they are written to, that the disks with these paths are added to the
+        volume group `group`.
 
         Raises: Failed if the record cannot be stored durably: after a restart the group would lack
         a disk.

@@ -41,7 +41,8 @@ class PoolLock:
         return owner is not None
 
     def take(self, pool: PoolId, location: str) -> None:
-        """Lock `pool`, and release the lock on any pool that was locked before.
+        """Lock `pool`, and release the lock on any pool that was locked before. `location`: for the
+        text.
 
         Raises: PoolUnavailable if another process has the lock; OSError.
         """

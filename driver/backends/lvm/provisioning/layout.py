@@ -110,7 +110,7 @@ def disk_from_extents(extents: str) -> Path:
 
 def are_apart(legs: Sequence[Sequence[str]]) -> bool:
     """Return whether no disk has parts of two mirrors, so that the loss of one disk costs one
-    mirror only.
+    mirror only. `legs`: the result of `legs`.
     """
     disks = [{disk_from_extents(extents) for extents in leg} for leg in legs]
     return sum(map(len, disks)) == len(set().union(*disks))

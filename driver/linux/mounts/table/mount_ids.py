@@ -46,7 +46,9 @@ def topmost(target: Path, *, unique: bool) -> int | None:
 
 
 def descriptor_mount_id(fd: int, *, unique: bool) -> int:
-    """Return the id of the mount on which an open file lies. Raises: OSError."""
+    """Return the id of the mount on which the open file `fd` lies. `unique`: the id that is never
+    reused (Linux 6.12), else that of mountinfo. Raises: OSError.
+    """
     return _mount_id(fd, "", unique=True) if unique else _mount_id_in_proc(fd)
 
 

@@ -33,7 +33,7 @@ class MountTable(Protocol):
         """
 
     def find_by_descriptor(self, fd: int) -> Mount | None:
-        """Return the mount on which an open file lies; None: it was unmounted since.
+        """Return the mount on which the open file `fd` lies; None: it was unmounted since.
 
         No path is used, so a mount that was made over it since is not returned instead.
         """
@@ -89,7 +89,7 @@ def is_mount_point(target: Path) -> bool:
 
 
 def find_by_descriptor(fd: int) -> Mount | None:
-    """Return the mount on which an open file lies, or None; see MountTable."""
+    """Return the mount on which the open file `fd` lies, or None; see MountTable."""
     return table().find_by_descriptor(fd)
 
 
