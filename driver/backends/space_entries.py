@@ -135,7 +135,7 @@ class Entries:
         self._sort_in(key, entry)
 
     def is_attached(self, key: str) -> bool:
-        """Return whether the image may be attached."""
+        """Return whether the image is attached; True also if that is not certain."""
         return key in self._attached
 
     def set_attached(self, key: str, *, attached: bool) -> None:

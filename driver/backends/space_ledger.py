@@ -109,7 +109,9 @@ class Ledger:
             self._lock.notify_all()
 
     def is_attached(self, key: str) -> bool:
-        """Return whether the image may be attached, as far as this process knows."""
+        """Return whether the image is attached, as far as this process knows; True also if not
+        certain.
+        """
         with self._lock:
             return self._entries.is_attached(key)
 

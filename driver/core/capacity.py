@@ -39,7 +39,12 @@ NO_CAPACITY: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """The state of a pool, as `cellar pools` prints it."""
+    """The state of a pool, as `cellar pools` prints it. `unavailable`: why it cannot be used, or
+    None.
+
+    `damaged`: number of images whose record cannot be read; `freeing`: bytes of deleted images that
+    are being freed; `data_used`, `metadata_used`, `occupied`: shares, 0 to 1.
+    """
 
     name: str
     type: str

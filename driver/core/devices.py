@@ -20,7 +20,12 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountPoint:
-    """The topmost mount at a path, as the kernel reports it."""
+    """The topmost mount at a path, as the kernel reports it.
+
+    `number`: dev_t of the mounted device; `node`: whether a device node is bound instead of a
+    filesystem mounted; `root`: the mounted directory of the filesystem; `turned`: it was mounted
+    writable and became read-only after an error.
+    """
 
     target: Path
     number: int  # dev_t of the mounted device; 0: none that has a number (tmpfs, proc)
@@ -60,7 +65,7 @@ class PhysicalExtent:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes and inodes of a mounted filesystem."""
+    """The used and free bytes and inodes of a mounted filesystem."""
 
     total: Bytes
     used: Bytes

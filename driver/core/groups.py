@@ -11,8 +11,8 @@ from driver.core.ids import Key, SnapshotId
 
 
 def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[SnapshotId]) -> None:
-    """Check that `named`, the `snapshot_ids` of a request, are the members of the group; no ids are
-    accepted too.
+    """Check that `named`, the `snapshot_ids` of a request, are the members of the group. An empty
+    `named` passes.
 
     Raises: Invalid if they differ.
     """

@@ -37,7 +37,7 @@ class Claim(Protocol):
 
     @property
     def pool(self) -> str:
-        """The pool's name."""
+        """The name of the pool."""
 
     @property
     def rule(self) -> DiskRule:

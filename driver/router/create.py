@@ -53,7 +53,7 @@ class CreateRoutes:
         self._recent = RecentCreates()
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the handlers by RPC name."""
+        """Return the handler of each RPC, by the RPC's name."""
         return {
             "CreateVolume": self.create,
             "CreateSnapshot": self.snapshot,

@@ -39,7 +39,7 @@ class DeleteRoutes:
         self._attachments = attachments
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the handlers by RPC name."""
+        """Return the handler of each RPC, by the RPC's name."""
         return {
             "DeleteVolume": self.volume,
             "DeleteSnapshot": self.snapshot,

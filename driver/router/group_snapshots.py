@@ -38,7 +38,7 @@ class GroupRoutes:
         self._abandon = abandon
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the handlers by RPC name."""
+        """Return the handler of each RPC, by the RPC's name."""
         return {
             "CreateVolumeGroupSnapshot": self.create,
             "DeleteVolumeGroupSnapshot": self.delete,

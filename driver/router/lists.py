@@ -28,7 +28,7 @@ class ListRoutes:
         self._nodes = nodes
 
     def all(self) -> Mapping[str, Unary]:
-        """Return the handlers by RPC name."""
+        """Return the handler of each RPC, by the RPC's name."""
         return {
             "ListVolumes": self.volumes,
             "ListSnapshots": self.snapshots,

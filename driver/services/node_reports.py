@@ -159,7 +159,7 @@ class NodeReports:
 
 
 def present_event(event: NodeEvent) -> cellar.Event:
-    """Return the message of an event."""
+    """Convert an event to its message in a report."""
     message = cellar.Event(
         number=event.number,
         at=event.at,

@@ -208,7 +208,7 @@ class PeerService(NodeServicer):
 
 
 def present_pool(state: PoolState) -> cellar.Pool:
-    """Return the message of a pool's state, without its capacity for each allocation."""
+    """Convert the state of a pool to its message, without its capacity for each allocation."""
     return cellar.Pool(
         name=state.name,
         type=state.type,

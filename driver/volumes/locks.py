@@ -41,12 +41,12 @@ NO_LOCKS = Locks()
 
 
 def lock_nothing(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return no locks, but the pools of the images, whose workers run the call."""
+    """Return no locks, for a call that `workers` of the images' pools run."""
     return Locks(pools=frozenset(image.pool for image in images), workers=workers)
 
 
 def lock_exclusively(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return exclusive locks on the images."""
+    """Return exclusive locks on the images, for a call that `workers` of their pools run."""
     return Locks(
         frozenset(image.key for image in images),
         pools=frozenset(image.pool for image in images),

@@ -39,7 +39,11 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateVolume:
-    """The request to create a volume (CreateVolume), with the StorageClass parameters."""
+    """The request to create a volume (CreateVolume), with the StorageClass parameters.
+
+    `fs_asked`: False if `fs` is only the default, so that a copy gets the filesystem of its source;
+    `pool`: the name of the requested pool; `placed`: that of the pool chosen for it so far.
+    """
 
     name: str
     key: Key

@@ -181,7 +181,9 @@ class Leftovers:
 
 
 def leftovers(work: Path, pool: DemoPool) -> Leftovers:
-    """Return the leftovers of all volumes; the mount of the pool itself is not counted."""
+    """Return the mounts, devices and files that volumes of `pool` left on the machine. The mount of
+    the pool itself is not counted.
+    """
     kernel = [*map(str, _mounts(work)), *(str(status.path) for status in _loops(work))]
     files = os.listdir(pool.directory) if pool.directory else []
     return Leftovers(kernel, [name for name in files if name not in {MARKER, "lost+found"}])

@@ -84,7 +84,9 @@ class Narrator:
         self._row("$", self._text(subject).plain, self._text(detail), style="bold magenta")
 
     def observation(self, subject: str, detail: str) -> None:
-        """Print an observation of the machine."""
+        """Print an observation of the machine. `subject`: what was observed; `detail`: its
+        state.
+        """
         self._row("·", self._text(subject).plain, self._text(detail, style="dim"), style="blue")
 
     def check(self, text: str, *, passed: bool) -> None:

@@ -32,7 +32,7 @@ _FAILED: Final = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "
 
 
 def check_pools(pools: Iterable[Row]) -> Iterator[Row]:
-    """Yield the conditions of pools."""
+    """Yield a condition for each pool that is unavailable, nearly full, or without direct I/O."""
     for pool in pools:
         name, node = f"Pool {pool['name']}", pool["node"]
         if pool["away"]:

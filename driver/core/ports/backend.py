@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     @property
     def id(self) -> PoolId:
-        """Return the id in the pool's marker."""
+        """Return the id of the pool, from its marker."""
 
     @property
     def granularity(self) -> Bytes:

@@ -75,18 +75,18 @@ class NoIoLimits:
         self._why = why
 
     def lacks(self) -> str | None:
-        """Return the reason."""
+        """Return why no limit can be enforced, and what to do: `why`."""
         return self._why
 
     def enforced(self, device: Device) -> Limits:  # noqa: ARG002
-        """Return no limits."""
+        """Return no limits, as none can be enforced on this machine."""
         return NO_LIMITS
 
     def enforce(self, device: Device, limits: Limits) -> None:  # noqa: ARG002
-        """Raise Refused if `limits` has any limit."""
+        """Raise Refused if `limits` has any limit, as none can be enforced on this machine."""
         if limits != NO_LIMITS:
             raise Refused(self._why)
 
     def refresh(self) -> bool:
-        """Return False: no device has a limit."""
+        """Return False: no device has a limit, as none can be enforced on this machine."""
         return False

@@ -32,7 +32,7 @@ class Measure(StrEnum):
 
 
 class Count(StrEnum):
-    """Something that is counted."""
+    """The events that are counted."""
 
     COPIED_BYTES = "copied_bytes"  # in the background
     LEFTOVERS = "leftovers"  # folders of interrupted calls that were removed
@@ -90,7 +90,7 @@ class Measures:
             }
 
     def counts(self) -> Mapping[Count, int]:
-        """Return a copy of all counts."""
+        """Return a copy of all counts, by event."""
         with self._lock:
             return dict(self._counts)
 

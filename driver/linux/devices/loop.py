@@ -45,17 +45,17 @@ class Status:
 
     @property
     def read_only(self) -> bool:
-        """Whether it was bound read-only."""
+        """Whether the loop device was bound read-only."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_READ_ONLY)
 
     @property
     def autoclear(self) -> bool:
-        """Whether the kernel unbinds it when its last user closes it."""
+        """Whether the kernel unbinds the loop device when its last user closes it."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_AUTOCLEAR)
 
     @property
     def scans_partitions(self) -> bool:
-        """Whether the kernel looks for partitions on it."""
+        """Whether the kernel searches for partitions on the loop device."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_PARTSCAN)
 
 

@@ -38,7 +38,7 @@ BLOCK: Final = "/sys/block"
 
 
 class LoopInfo64(ctypes.Structure):
-    """struct loop_info64."""
+    """The kernel's struct loop_info64: the status of a loop device."""
 
     _fields_ = (
         ("lo_device", ctypes.c_uint64),
@@ -58,7 +58,7 @@ class LoopInfo64(ctypes.Structure):
 
 
 class LoopConfig(ctypes.Structure):
-    """struct loop_config."""
+    """The kernel's struct loop_config: the argument of LOOP_CONFIGURE."""
 
     _fields_ = (
         ("fd", ctypes.c_uint32),

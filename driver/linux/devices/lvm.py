@@ -57,7 +57,7 @@ class LogicalVolume:
 
     @property
     def is_thin_pool(self) -> bool:
-        """Whether it is a thin pool, and not a volume."""
+        """Whether the logical volume is a thin pool, and not a volume."""
         return {"thin", "pool"} <= self.layout
 
 

@@ -32,7 +32,7 @@ class Endpoint:
 
 
 def node(item: Json) -> Node:
-    """Return the fields of a Node object that the router uses."""
+    """Parse a Node object."""
     spec = item.get("spec") or {}
     taints = {taint.get("key") for taint in spec.get("taints") or ()}
     uid = str(item["metadata"].get("uid", ""))

@@ -36,7 +36,7 @@ def building_name(name: ImageId | str) -> str:
 
 
 def folder(root: Path, image_id: ImageId) -> Path:
-    """Return the folder of an image."""
+    """Return the path of an image's folder."""
     return Path(f"{root}/{image_id}")
 
 

@@ -125,7 +125,7 @@ class PoolDirectory:
         return Visit(path, fd, lock)
 
     def leave(self, visit: Visit) -> None:
-        """End the operation that `enter` began."""
+        """End the operation that `enter` began; may release the pool."""
         os.close(visit.fd)
         lock = visit.lock
         with self._lock:

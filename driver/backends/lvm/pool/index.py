@@ -79,7 +79,7 @@ class Index:
         self.entries, self.damaged, self._report = entries, damaged, vg
 
     def remove(self, image_id: ImageId) -> None:
-        """Remove an image that was deleted."""
+        """Remove an image from the index, after it was deleted."""
         self.entries.pop(image_id, None)
         self.missing.pop(image_id, None)
 

@@ -39,7 +39,7 @@ class MountTable(Protocol):
         """
 
     def mounts(self) -> tuple[Mount, ...]:
-        """Return all mounts."""
+        """Return all mounts of this thread's mount namespace."""
 
     def showing(self, number: int) -> tuple[Mount, ...]:
         """Return the mounts of the block device `number` (dev_t): of its filesystem, and of its
@@ -94,7 +94,7 @@ def find_by_descriptor(fd: int) -> Mount | None:
 
 
 def mounts() -> tuple[Mount, ...]:
-    """Return all mounts. Raises: OSError."""
+    """Return all mounts of this thread's mount namespace. Raises: OSError."""
     return table().mounts()
 
 
