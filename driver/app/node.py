@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import wait
@@ -64,6 +63,7 @@ ADOPTION_TIMEOUT: Final = 1.0  # seconds that the socket waits for pools that ar
 
 def serve(settings: ServeSettings) -> None:
     """Serve the pools of this node until SIGTERM. Raises: Invalid, Refused if it cannot start."""
+    descriptors.open_standard()
     log.set_up(settings.log_level, settings.log_format)
     descriptors.raise_limit()
     if folder := driver_folder(settings):
@@ -74,7 +74,7 @@ def serve(settings: ServeSettings) -> None:
     if stuck := leave.join_threads(stopped + leave.EXIT_TIMEOUT):
         logger.error("exited while work was still running")
         leave.close_idle_pools(pools, stuck)
-        sys.stderr.flush()
+        logger.remove()  # writes what is kept of the log
         os._exit(1)  # a thread that is stuck in the kernel would be joined for ever
 
 

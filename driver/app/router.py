@@ -36,6 +36,7 @@ def route(settings: RouteSettings) -> None:
 
     Raises: Invalid, Refused if it cannot start.
     """
+    descriptors.open_standard()
     log.set_up(settings.log_level, settings.log_format)
     descriptors.raise_limit()
     process.run(_RouterProcess(settings).live())

@@ -9,6 +9,7 @@ from typing import Final
 
 # Beyond it nothing is gained, and a child that closes all that it may have inherited would be slow.
 MOST: Final = 1 << 16
+_STDERR: Final = 2
 
 
 class Opened:
@@ -49,6 +50,17 @@ class ClosedOnError:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             os.close(self._fd)
+
+
+def open_standard() -> None:
+    """Open /dev/null as stdin, stdout or stderr, where this process was started without it.
+
+    Otherwise a disk or a socket would get that number, and with it what programs and libraries
+    print.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= _STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def raise_limit() -> int:

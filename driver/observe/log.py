@@ -9,12 +9,13 @@ are escaped so that they cannot start a new line or control a terminal.
 from __future__ import annotations
 
 import json
-import sys
 import traceback
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
+
+from driver.observe.log_output import open_output
 
 if TYPE_CHECKING:
     from loguru import Record
@@ -32,7 +33,7 @@ def set_up(level: str, kind: str) -> None:
     """
     logger.remove()
     logger.add(
-        sys.stderr,
+        open_output(),
         level=level.upper(),
         format=_json if kind == "json" else _line,
         colorize=False,

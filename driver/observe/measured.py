@@ -23,6 +23,7 @@ _DURATIONS: Final = {  # name, help, label
 _FROM_ZERO: Final = ((Measure.COPY, "failed"), (Measure.COPY, "ok"), (Measure.FREEZE, ""))
 _COUNTS: Final = {
     Count.COPIED_BYTES: ("cellar_copied_bytes", "Bytes copied in the background"),
+    Count.DROPPED_LINES: ("cellar_log_dropped_lines", "Lines of the log that nobody read in time"),
     Count.LEFTOVERS: ("cellar_leftovers_removed", "Remains of interrupted calls that were removed"),
 }
 _NAMES: Final = (*map(floatToGoString, BOUNDS), "+Inf")

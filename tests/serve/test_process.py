@@ -133,3 +133,32 @@ def test_calls_that_run_when_it_is_told_to_stop_are_answered(where: Path) -> Non
     done = driver.log.read_text().count("CreateVolume OK")
     assert answered.count("OK") == done >= 1
     assert set(answered) <= {"OK", "UNAVAILABLE", "CANCELLED"}
+
+
+def test_a_log_that_nobody_reads_stops_neither_calls_nor_the_end(where: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        driver = DriverProcess(where, [POOL])
+        driver.process = subprocess.Popen(
+            driver.command(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer
+        )
+        driver.connect()
+        for number in range(700):  # over 64 KiB, which a pipe holds
+            driver.controller.DeleteVolume(
+                csi.DeleteVolumeRequest(volume_id=f"{number}".zfill(128)), timeout=20
+            )
+        assert driver.identity.Probe(csi.ProbeRequest(), timeout=20).ready.value
+        assert driver.stop(20) == 0
+        assert len(os.read(reader, 1 << 20)) > 60_000  # the pipe was full
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_it_serves_also_if_it_was_started_without_standard_streams(where: Path) -> None:
+    driver = DriverProcess(where, [POOL], wrap=["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh"])
+    with driver:
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+        for number in range(3):
+            assert os.readlink(f"/proc/{driver.pid}/fd/{number}") == os.devnull
+        assert driver.stop() == 0

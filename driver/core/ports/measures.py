@@ -35,6 +35,7 @@ class Count(StrEnum):
     """The events that are counted."""
 
     COPIED_BYTES = "copied_bytes"  # in the background
+    DROPPED_LINES = "dropped_lines"  # of the log, because nobody read it
     LEFTOVERS = "leftovers"  # folders of interrupted calls that were removed
 
 
