@@ -18,6 +18,7 @@ from tests.torture.client import differences
 from tests.torture.model import Fact, certain
 from tests.torture.run import TortureRun
 
+FOREIGN = "somebody-elses"  # the name of a file in the pool
 LOOKS = 6  # volumes that are read after a power cut
 
 
@@ -36,7 +37,7 @@ def stop(torture: TortureRun) -> None:
 
 def fill(torture: TortureRun) -> None:
     """Somebody else takes the last byte of the pool's filesystem, for a moment."""
-    foreign = torture.disk.where / "somebody-elses"
+    foreign = torture.disk.where / FOREIGN
     take_all(foreign)
     time.sleep(2)
     foreign.unlink()
@@ -80,6 +81,7 @@ def cut_power(torture: TortureRun) -> None:
     copy = torture.node.copy(torture.disk, f"cut{next(_number)}")
     facts = certain(before, torture.model.facts())
     copy.mount()
+    (copy.where / FOREIGN).unlink(missing_ok=True)  # btrfs had not committed that it was removed
     csi = torture.node.start(f"p=loopfile:{copy.where}")
     try:
         _check_copy(torture, csi, facts)
