@@ -72,8 +72,8 @@ async def kubernetes_cluster(
 def _surveys(
     api: Api, settings: RouteSettings, metrics: Metrics
 ) -> tuple[Sequence[Survey], Mapping[str, Unary]]:
-    """Return the survey of all volumes for orphans and for names, and the RPC that shows the
-    orphans; none of them if they are not wanted.
+    """Return the survey of all volumes, for orphans and names, and the RPC that lists the orphans;
+    both are empty if the settings turn them off.
     """
     if not settings.orphans_after:
         return (), {}

@@ -106,7 +106,9 @@ class Upkeep:
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def _watch_workers(self, watching: Watching) -> None:
-        """Look for pools that take no writes any more, by the workers that are stuck in them."""
+        """Search for pools that accept no writes any more, by the workers that are stuck in calls
+        on them.
+        """
         text = "Calls that have been at work in the pool for over ten seconds"
         self._metrics.add_gauges("cellar_pool_stuck_workers", text, "pool", watching.stuck)
         text = "Age of the oldest call that is at work in the pool"

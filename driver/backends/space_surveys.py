@@ -141,16 +141,18 @@ class Surveys:
             return self._are_many() and not (last and monotonic() - last.at < _FRESH)
 
     def _begun(self) -> Callable[[Bytes], Survey]:
-        """Return what makes a survey that begins now of its result. With the lock held."""
+        """Return a function that makes a Survey, beginning now, of its result. To be called with
+        the lock held.
+        """
         sums, now = self.filesystem.sums, monotonic()
         counters = sums.added, sums.dropped, sums.changes, sums.attached
         return lambda free: Survey(free, *counters, now)
 
     def _survey(self) -> Survey:
-        """Return what is free and not owed, and keep what the images have written.
+        """Measure the free bytes that are not reserved, and store the written bytes of all images.
 
-        They are asked before the filesystem: what is written in between counts as owed and as
-        taken. A commit of btrfs takes seconds.
+        The images are measured before the filesystem, so bytes written in between count as reserved
+        and as taken. A commit of btrfs takes seconds.
         """
         with self.filesystem.lock:
             begun, sums = self._begun(), self.filesystem.sums

@@ -220,8 +220,8 @@ class CallRecord:
 
 
 class _Recorded:
-    """Abort the call with the status of an error that is raised inside; tell the interceptor and
-    log the call when it is answered.
+    """Abort the call with the status of an error that the `with` block raises; at the end, log the
+    call and report it to the interceptor.
     """
 
     __slots__ = ("_context", "_interceptor", "_record", "_start")

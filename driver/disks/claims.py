@@ -95,10 +95,10 @@ class DiskClaims:
                 self._log_once(f"pool {claim.pool} gets no disk: {error}")
 
     def _run(self) -> None:
-        """Look when the disks have changed, and every ROUNDS times, until `stop`.
+        """Examine the disks when they have changed, and at every ROUNDS-th listing, until `stop`.
 
-        A disk may have been in use for a moment, or was wiped by hand, which changes nothing
-        that can be seen without reading it.
+        A disk may have been in use at the last listing, or was wiped since, which is visible only
+        by reading it.
         """
         before: frozenset[tuple[str, int]] = frozenset()
         for number in count():

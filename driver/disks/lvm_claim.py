@@ -106,7 +106,7 @@ class LvmClaim:
         """Make the group on disks that are held. Raises: Refused, Failed, CommandError."""
         group = self.backend.group
         if not group.is_unknown():
-            raise Refused(f"there is a volume group {group.name} by now")
+            raise Refused(f"a volume group {group.name} exists already")
         self._record(plan)
         reach(FailPoint.DISK_RECORDED)
         uuid = make_group(plan, disks)

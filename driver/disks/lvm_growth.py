@@ -46,9 +46,9 @@ def grow_group(location: str, pool_id: PoolId) -> tuple[Bytes, Bytes]:
 
 
 def _any_device() -> Options:
-    """Return options by which all devices count, also those that the driver has to be told of.
-
-    Not those that a pod can write to; and the id tells the pool from others of its name.
+    """Return LVM options with which all devices may be used, also those that otherwise have to be
+    configured, but none to which a pod can write. The pool's id tells its group from others with
+    the same name.
     """
     return Options(
         devices=tuple(f"/dev/{path.name.replace('!', '/')}" for path in _BLOCKS.iterdir())

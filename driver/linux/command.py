@@ -80,10 +80,10 @@ def missing(programs: Iterable[str]) -> tuple[str, ...]:
 
 
 def _short(text: str) -> str:
-    """Keep only the first and the last STDERR_PART characters of a longer text.
+    """Return the text shortened to its first and last STDERR_PART characters.
 
-    The reason is at the beginning where a program prints its usage after it, at the end where
-    it prints a long report before it.
+    The reason is at the beginning if a program prints its usage after it, at the end if it prints a
+    long report before it.
     """
     return (
         text if len(text) <= 2 * STDERR_PART else f"{text[:STDERR_PART]} ... {text[-STDERR_PART:]}"
@@ -92,9 +92,9 @@ def _short(text: str) -> str:
 
 @contextmanager
 def _memory() -> Iterator[int]:
-    """Provide a memfd that a program can write its output to.
+    """Provide a memfd to which a program can write its output.
 
-    Not a pipe: that has to be emptied meanwhile, and a grandchild may keep it open.
+    A pipe would have to be emptied while the program runs, and a grandchild may keep it open.
     """
     fd = os.memfd_create("output", os.MFD_CLOEXEC)
     try:

@@ -212,10 +212,10 @@ class LinuxHost:
 
 @contextmanager
 def _failing_as(failure: str) -> Iterator[None]:
-    """Turn an OSError raised inside into Failed with the text "{failure}: {strerror}".
+    """Turn an OSError of the `with` block into Failed with the text "{failure}: {strerror}".
 
-    A full disk (errnos.FULL) stays an OSError with that text: what it means is decided by
-    whoever owns the disk.
+    A full disk (errnos.FULL) stays an OSError with that text, because the owner of the disk decides
+    what it means.
     """
     try:
         yield

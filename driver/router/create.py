@@ -168,10 +168,10 @@ class CreateRoutes:
         return name_reservations.reserved(self._nodes, key, choose_searched, id_type, recent)
 
     def _refuse_if_lost(self, key: Key, allows: Callable[[NodeName], bool]) -> None:
-        """Refuse to create again what an unreachable node had when it reported last.
+        """Refuse to create again an image that an unreachable node had in its last report.
 
-        `allows`: whether a node is searched for the name. Raises: PoolUnavailable, unless the
-        node is out of service or gone for good.
+        `allows`: whether a node is searched for the name. Raises: PoolUnavailable, unless the node
+        is out of service or gone for good.
         """
         digest = name_digest(key)
         for node in self._nodes.all():

@@ -121,8 +121,8 @@ def choose_keeper(names: Iterable[NodeName], key: Key) -> NodeName:
 def _keeper(
     nodes: Nodes, reachable: Sequence[NodeConnection], key: Key
 ) -> tuple[NodeConnection, bool]:
-    """Return the node that keeps the name, and whether it certainly was the keeper for all
-    routers in the last NAME_MEMORY seconds.
+    """Return the node on which the name is reserved, and whether certainly all routers used that
+    node in the last NAME_MEMORY seconds.
     """
     names = [node.name for node in nodes.all()]
     keeper = nodes.named(choose_keeper([*names, *nodes.left_lately()], key))

@@ -56,7 +56,9 @@ class Inspection(InspectionServicer):
         return response
 
     def _describe(self, request: GetVolume) -> inspect_pb2.InspectVolumeResponse:
-        """Run on a worker: the filesystem of the pool may have to be asked."""
+        """Convert the description to a message. To be run on a worker, as the pool's filesystem may
+        be read.
+        """
         description = self._describer.describe(request)
         response = _present(description)
         if device := description.device:

@@ -176,7 +176,7 @@ def present_event(event: NodeEvent) -> cellar.Event:
 
 
 def _present_names(sent: frozenset[int] | None, names: NamesRead) -> cellar.Names:
-    """Return what a stream that has got the names `sent` is told; None: it has got none."""
+    """Return the names for a stream that has got the names `sent` before; None: it has got none."""
     current, known = names.digests, sent or frozenset[int]()
     added, removed = (current - known, known - current) if current is not sent else ((), ())
     return cellar.Names(

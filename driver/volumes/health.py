@@ -81,7 +81,7 @@ class Health:
         )
 
     def _named_twice(self) -> Iterator[Fault]:
-        """Yield a fault for volumes with the same name: one was made while the pool that has the
+        """Yield a fault for volumes with the same name: one was created while the pool with the
         other did not answer. No pool is asked.
         """
         volumes_by_key: dict[str, list[Volume]] = {}
@@ -211,8 +211,8 @@ def _shows_no_fault(
     pool: Pool,
     device: Device | None,
 ) -> bool:
-    """Return whether the machine shows no fault of a volume that has `device`; False also if that
-    takes a closer look.
+    """Return whether the machine reports no fault of a volume with `device`; False also if that
+    needs a closer examination.
     """
     if isinstance(volume, Unreadable) or (device and volume.luks_key_id is not None):
         return False
@@ -222,8 +222,8 @@ def _shows_no_fault(
 
 
 def _unavailable_faults(error: CellarError) -> tuple[Fault, ...]:
-    """Return the fault of what could not be asked: that of an unavailable pool, or of one that
-    takes no writes if the error says so.
+    """Return the fault of a volume whose pool is unavailable, or accepts no writes, according to
+    the error.
     """
     unavailable = error if isinstance(error, PoolUnavailable) else PoolUnavailable(str(error))
     return (unavailability_fault(unavailable),)

@@ -116,7 +116,9 @@ class LoopDevices:
             if not volume.discards:
                 loop_settings.forbid_discards(status)
         except OSError as error:
-            logger.warning("{} of {} is not as it was set: {}", status.path, volume.id, error)
+            logger.warning(
+                "the settings of {} of {} were not restored: {}", status.path, volume.id, error
+            )
 
     def adopt(self, root: Path, images: Sequence[Image]) -> None:
         """Guard the devices that an earlier process attached and that pods can open."""
@@ -127,8 +129,8 @@ class LoopDevices:
                 logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
 
     def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
-        """Yield a fault if a pod changed the device of `image` so that it cannot be restored while
-        it is in use.
+        """Yield a fault if a pod changed the device of `image` in a way that cannot be undone in
+        use.
         """
         if not image or not is_exposed(image):
             return
@@ -156,8 +158,8 @@ class LoopDevices:
     def detach(self, disk: Path, image_id: ImageId) -> None:
         """Detach the device of the image. No-op if it is not attached.
 
-        Raises: Refused if it is mounted, bound to a target or in use; the text names where or by
-        whom; OSError.
+        Raises: Refused if it is mounted, bound to a target or in use, naming where or by whom;
+        OSError.
         """
         if status := self.find(disk, image_id):
             self._detach(status, image_id)
@@ -203,8 +205,8 @@ class LoopDevices:
     def _block(self, status: loop.Status, image_id: ImageId, *, read_only: bool) -> loop.Status:
         """Make the device read-only or writable by BLKROSET.
 
-        It is not bound read-only: who has the node of such a device can bind it to another file
-        (LOOP_CHANGE_FD). Raises: Refused if that changes while it is shown somewhere.
+        A pod with the node of a device that is bound read-only could bind it to another file
+        (LOOP_CHANGE_FD). Raises: Refused if that changes while it is mounted anywhere.
         """
         if status.blocked is not read_only:
             _refuse_mounted(status, image_id)
@@ -212,7 +214,7 @@ class LoopDevices:
         return replace(status, blocked=read_only)
 
     def _detach(self, status: loop.Status, image_id: ImageId) -> None:
-        """Unbind the device. Raises: Refused if it is shown somewhere, or in use; OSError."""
+        """Unbind the device. Raises: Refused if it is mounted anywhere, or in use; OSError."""
         _refuse_mounted(status, image_id)
         try:
             loop.detach(status, bound=DETACH_BOUND)
@@ -246,9 +248,7 @@ class LoopDevices:
 
 
 def is_exposed(image: Image) -> TypeGuard[Volume]:
-    """Return whether pods get the device node of the image's loop device: it is a raw block volume
-    and not encrypted.
-    """
+    """Return whether pods get the image's loop device: a raw block volume that is not encrypted."""
     return isinstance(image, Volume) and image.fs is None and image.luks_key_id is None
 
 
@@ -289,10 +289,10 @@ def _in_use_is_no_error(status: loop.Status, volume: Volume) -> Iterator[None]:
 
 
 def _refuse_mounted(status: loop.Status, image_id: ImageId) -> None:
-    """Raise Refused if the device is shown at a mount point.
+    """Raise Refused if the device, or its node, is mounted anywhere.
 
-    A bound device node does not hold the device: it would show the next volume that gets its
-    number.
+    A bound device node does not keep the device in use: it would lead to the next volume that gets
+    the same device number.
     """
     if mounts := mount_points.list_mount_points(status.number):
         targets = ", ".join(str(mount.target) for mount in mounts)

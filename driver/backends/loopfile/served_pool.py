@@ -140,11 +140,11 @@ class ServedPool:
 
     @contextmanager
     def _opened(self, *, to_write: bool = False) -> Iterator[Path]:
-        """Yield a path to the pool's directory that stays valid while inside; see
-        `PoolDirectory.open`.
+        """Yield a path to the pool's directory that stays valid in the `with` block; see
+        `PoolDirectory.open`. OSErrors of the block become our errors.
 
-        OSErrors inside become errors of the port. Raises: PoolUnavailable if the pool cannot be
-        used, or (`to_write`) not be written to; Exhausted if that cannot be told now.
+        Raises: PoolUnavailable if the pool cannot be used or, with `to_write`, not be written to;
+        Exhausted if that is unknown.
         """
         visit = self._root.enter()
         try:
@@ -157,10 +157,10 @@ class ServedPool:
             self._root.leave(visit)
 
     def _open_pool(self, root: Path) -> None:
-        """Read a pool that appeared, under its lock: remove leftovers, probe, load and check the
-        images.
+        """Read a pool that was found, with its lock held: remove leftovers, probe the filesystem,
+        load and check the images.
 
-        Nothing here depends on a write: a pool that is full or read-only is opened as it is.
+        Nothing here needs a write, so a pool that is full or read-only is opened too.
         """
         self._loops.clear()
         writable = self._health.is_writable(root)
@@ -175,7 +175,7 @@ class ServedPool:
         self._half_adopted = not writable
 
     def _drop(self) -> None:
-        """Close what is open in a pool that is gone, or closed."""
+        """Close all files in a pool that is missing, or being closed."""
         self._freer.stop()
         self._accounts.end()
 
@@ -245,8 +245,8 @@ class ServedPool:
             return [self._examine(root, image_id) for image_id in image_ids]
 
     def _examine(self, root: Path, image_id: ImageId) -> tuple[Sequence[Fault], Device | None]:
-        """Return the faults of an image and its device; only one that this process knows to be
-        attached is looked for.
+        """Return the faults of an image, and its device if this process knows that it is
+        attached.
         """
         image, faults = self._catalogue.get(image_id), [*self._catalogue.faults(root, image_id)]
         if not self._ledger.is_attached(str(image_id)):

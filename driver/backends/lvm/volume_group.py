@@ -160,7 +160,7 @@ class Group:
     def _read_report(self, stamp: bytes) -> tuple[lvm.VolumeGroup, bytes]:
         vg = lvm.report(self._disks, self.name)
         if vg.uuid != self._uuid:
-            raise PoolUnavailable(f"volume group {self.name} was replaced by another one meanwhile")
+            raise PoolUnavailable(f"volume group {self.name} was replaced by another one")
         return vg, stamp
 
     def _find(self) -> tuple[tuple[Path, ...], str]:

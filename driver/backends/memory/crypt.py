@@ -37,7 +37,7 @@ class _Header:
 
 @dataclass(slots=True)
 class _Open:
-    """An open container: its device, the device that it lies on, and what it shows."""
+    """An open container: its device, the device below, and the decrypted disk."""
 
     device: Device
     parent: Device
@@ -45,7 +45,7 @@ class _Open:
 
 
 class _DecryptedDisk(Disk):
-    """What an open container shows of the encrypted disk `outer`."""
+    """The decrypted contents of the encrypted disk `outer`."""
 
     def __init__(self, outer: Disk, key: str) -> None:
         super().__init__(outer.size - LUKS_HEADER)

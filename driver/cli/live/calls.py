@@ -77,7 +77,7 @@ def call_row(call: inspect_pb2.Call) -> Row:
 
 
 def _parsed(text: str) -> Row | None:
-    """Return a message; None: the driver did not keep it."""
+    """Return a message; None: the driver did not store it."""
     message: Row | None = json.loads(text) if text else None
     return message
 

@@ -63,7 +63,9 @@ def io_rows(before: Io, after: Io) -> list[Row]:
 
 
 def _rates(old: inspect_pb2.VolumeIo, new: inspect_pb2.VolumeIo) -> Row:
-    """Return what happened in a second. A device that was attached anew began at 0."""
+    """Return the rates per second. A device that was attached again since the last reading began at
+    0.
+    """
     seconds = new.clock - old.clock
     requests = max(0, new.reads + new.writes - old.reads - old.writes)
     waited = max(0.0, new.read_seconds + new.write_seconds - old.read_seconds - old.write_seconds)

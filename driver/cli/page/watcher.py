@@ -137,7 +137,7 @@ class Watcher:
             return lists, [*condition_rows(client)]
 
     def _conditions(self, lists: Mapping[str, Rows]) -> Iterator[Row]:
-        """Yield the conditions that follow from what is shown."""
+        """Yield the conditions that can be derived from the state."""
         yield from conditions.check_pools(lists["pools"].values())
         yield from conditions.check_nodes([*lists["nodes"].values()])
         yield from self._stuck.find(lists["copies"], time.monotonic())

@@ -55,7 +55,7 @@ def _parsed(rpc: str, response: Response | None) -> Message | None:
 
 
 def _as_json(message: Message | None) -> str:
-    """Return the message as a JSON object without secrets; "" if it is not kept."""
+    """Return the message as a JSON object without secrets; "" if it is not stored."""
     if message is None:
         return ""
     from google.protobuf import json_format  # noqa: PLC0415 - 1 MiB, only while somebody looks

@@ -138,7 +138,7 @@ class RecentCalls:
             self._listeners.discard(changed)
 
     def _after(self, number: int, *, polled: bool) -> list[EndedCall]:
-        """Return the kept calls with a higher number, in their order."""
+        """Return the stored calls with numbers above `number`, in their order."""
         calls = [*self._calls, *(self._polls if polled else ())]
         later = (call for call in calls if call.number > number)
         return sorted(later, key=lambda call: call.number)

@@ -217,9 +217,9 @@ def _scan(accept: Callable[[loop_ioctl.LoopInfo64], bool], folder: str = "") -> 
 
 
 def _may_lie_in(name: str, folder: str) -> bool:
-    """Return whether its backing file may lie in `folder`, or is none of an image.
+    """Return whether the backing file may lie in `folder`, or is no image.
 
-    By the path that sysfs has of the backing file: no filesystem is asked for it.
+    It is decided by the path of the backing file in sysfs, so that no filesystem is accessed.
     """
     return mount_points.image_id(loop_ioctl.backing_file(name)) in {"", folder}
 
@@ -227,8 +227,8 @@ def _may_lie_in(name: str, folder: str) -> bool:
 def _status_if(name: str, accept: Callable[[loop_ioctl.LoopInfo64], bool]) -> Status | None:
     """Return the status of a device; None: not bound, refused by `accept`, or unreadable.
 
-    A pool whose xfs was shut down answers EIO for its images, as stat(2) of the file does. Such a
-    device cannot be the one that is looked for, and must not end the scan.
+    A pool whose xfs was shut down returns EIO for its images, as stat(2) of the file does. Such a
+    device cannot be the one that is searched for, and must not end the search.
     """
     try:
         with loop_ioctl.OpenedNode(f"/dev/{name}", os.O_RDONLY) as node:
@@ -252,7 +252,9 @@ def _read_status(name: str) -> Status | None:
 
 
 def _unreadable_status(name: str) -> Status:
-    """Return what is known of a device whose backing file cannot be asked (EIO)."""
+    """Return the known part of the status of a device whose backing file cannot be examined
+    (EIO).
+    """
     return Status(Path("/dev", name), loop_ioctl.read_number(name), (0, 0), "")
 
 

@@ -76,9 +76,8 @@ def _is_free(name: str) -> bool:
 
 
 def _suits(name: str, *, discards: bool) -> bool:
-    """Return whether a device takes discards, or not, as asked for.
-
-    One that was never bound shows 0 for both limits, and suits both kinds.
+    """Return whether a device accepts discards, or not, as needed. One that was never bound has 0
+    for both limits, and suits both.
     """
     try:
         off = loop_ioctl.attribute(name, "queue/discard_max_bytes") == b"0"

@@ -92,7 +92,7 @@ class Templates:
     def _keep(
         self, key: tuple[Bytes, tuple[str, ...]], template: Template | None
     ) -> Template | None:
-        """Keep a template while there is memory for it, in place of the oldest; return it."""
+        """Store a template if there is memory for it, in place of the oldest, and return it."""
         if template and template.weight <= _MEMORY:
             with self._lock:
                 self._kept[key] = template

@@ -127,9 +127,9 @@ def run_mkfs(path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str
 
 
 def _require_mountable(path: Path, fs: FsType, block_size: Bytes, options: Sequence[str]) -> None:
-    """Mount and unmount what mkfs just made; at no mount point, so that a kill leaves no mount.
+    """Mount and unmount what mkfs just made, at no mount point, so that a kill leaves no mount.
 
-    Raises: Invalid, if it is not the filesystem that was asked for, or does not mount.
+    Raises: Invalid, if it is not the filesystem `fs`, or cannot be mounted.
     """
     carried = read_superblock(path)
     why = "" if carried and carried.fs is fs else f"it is {_type_name(carried)}"

@@ -82,7 +82,9 @@ class LinuxIoLimits:
             return bool(self._read())
 
     def _has_none(self) -> bool:
-        """Return whether it is known that the pods have no control group. Looks for it once."""
+        """Return whether it is known that there is no control group of pods. It is searched for
+        once.
+        """
         if not self._was_sought:
             self.lacks()
         return self._file is None
@@ -98,7 +100,7 @@ class LinuxIoLimits:
                     if error.errno != errno.ENODEV:
                         raise
                     self._close()  # kubelet may have made the group anew
-        raise Refused(f"the control group of {file.path} goes away: try again")
+        raise Refused(f"the control group of {file.path} is being removed: try again")
 
     def _write(self, device: Device, limits: Limits) -> None:
         """Write the line of the device, and verify it. Raises: Failed."""

@@ -29,7 +29,9 @@ _REMOTE: Final = ("nfs", "cifs", "smb", "ceph", "fuse", "9p", "virtiofs", "gfs",
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Where a mount namespace shows the device, and where no file may be examined."""
+    """Where the device is mounted in a mount namespace, and which paths there must not be
+    examined.
+    """
 
     shown: tuple[str, ...]
     remote: tuple[str, ...]
@@ -87,10 +89,11 @@ def _processes(path: Path, number: int) -> Iterator[str]:
 
 
 def _view(pid: int, names: tuple[str, ...], number: int, path: Path | None) -> _View:
-    """Read where the process' mount namespace shows the device, or what is mounted at `path`.
+    """Read where the device is mounted in the mount namespace of the process, or what is mounted at
+    `path`.
 
-    Only the lines that matter are parsed: a node with many pods has thousands of others. btrfs
-    has an anonymous device number there, but names its device.
+    Only the relevant lines are parsed: a node with many pods has thousands of others. btrfs has an
+    anonymous device number there, but names its device.
     """
     marks = (f" {os.major(number)}:{os.minor(number)} ", *(f" {name} " for name in names))
     if path:

@@ -78,8 +78,8 @@ class ClaimSurvey:
     async def _update_names(
         self, node: NodeConnection, listed: NodeVolumes, named: Mapping[str, PersistentVolume]
     ) -> None:
-        """Tell the node's volumes their names, where they know others. Each is told once, as there
-        are records without the space for names.
+        """Write the names of the node's volumes to their records, if they differ. Each is written
+        once only, because some records have no space for names.
         """
         for volume in listed.volumes:
             known = named.get(volume.id)
@@ -92,7 +92,7 @@ class ClaimSurvey:
             except Unsupported:  # an older version
                 return
             except CellarError as error:
-                logger.debug("volume {} was not told of its claim: {}", volume.id, error)
+                logger.debug("the names of volume {} were not updated: {}", volume.id, error)
             else:
                 self._known[volume.id] = known
 
@@ -102,7 +102,9 @@ def _known_names(volume: ListedVolume) -> PersistentVolume:
 
 
 async def _set_names(node: NodeConnection, volume_id: str, named: PersistentVolume) -> None:
-    """Tell the node the names of its volume. Raises: Unsupported; other CellarErrors, as Busy."""
+    """Write the names to the volume's record on its node. Raises: Unsupported; other CellarErrors,
+    as Busy.
+    """
     request = cellar.SetNamesRequest(
         volume_id=volume_id, namespace=named.namespace, claim=named.claim, persistent=named.name
     )

@@ -248,7 +248,7 @@ class NodeConnection:
             call.cancel()
 
     def _set_report(self, report: cellar.Report) -> None:
-        """Keep a report; call `on_change` if the node became reachable, or its set of pools or
+        """Store a report; call `on_change` if the node became reachable, or its set of pools or
         their problems changed.
         """
         pool_ids = frozenset(pool.id for pool in report.pools if pool.id)

@@ -119,7 +119,7 @@ class StaticFile:
         try:
             return self.read()
         except Invalid as error:
-            logger.error("the list of nodes stays as it was: {}", error)
+            logger.error("the last valid list of nodes is used: {}", error)
             return known
 
 

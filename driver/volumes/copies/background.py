@@ -115,7 +115,9 @@ class BackgroundCopies:
         return [progress.remaining for progress in tuple(self._running.values())]
 
     def _ended(self, key: tuple[str, str], done: Future[T], images: Sequence[Image]) -> None:
-        """Keep the error of a copy that failed for the next call, and record how the copy ended."""
+        """Store the error of a copy that failed for the next call, and record how the copy
+        ended.
+        """
         if progress := self._running.pop(done, None):
             failed = done.cancelled() or done.exception()
             MEASURES.observe(Measure.COPY, progress.seconds, "failed" if failed else "ok")

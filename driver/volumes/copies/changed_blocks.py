@@ -49,7 +49,9 @@ class ChangedBlocks:
         base = self._base(request, target)
         incarnations = tuple(snapshot.incarnation for snapshot in (target, base) if snapshot)
         if request.incarnations not in {(), incarnations}:
-            raise NotFound(f"snapshot {target.id} was deleted and created again meanwhile")
+            raise NotFound(
+                f"snapshot {target.id} was deleted and created again since the last page"
+            )
         if not 0 <= request.start <= target.size:
             raise OutOfRange(f"starting_offset: {request.start} is not within {target.size} bytes")
         examination = _Examination(_backend(pool, target), request.start, self._most)

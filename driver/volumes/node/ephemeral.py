@@ -157,7 +157,7 @@ class EphemeralVolumes:
         self, host: Host, request: InlineUnpublish, volume_ids: Sequence[VolumeId]
     ) -> None:
         """Unmount the volume from the target and remove the target. Raises: Refused, and nothing
-        was changed: the target shows anything else.
+        was changed: something else is mounted at the target.
         """
         if mount := host.mounted_at(request.target):
             recorded = self._node_volumes.recorded_at(request.target)

@@ -248,11 +248,11 @@ class NodeVolumes:
         return False
 
     def _ensure_staged(self, pool: Pool, volume: Volume, request: NodePublish) -> Device:
-        """Return the device, after a check that the staging path shows it; stage it again if it
-        does not.
+        """Return the device after checking that it is mounted at the staging path; if it is not,
+        stage it again.
 
-        Raises: Refused: it cannot be staged again; an encrypted one never, because its secret
-        comes with NodeStageVolume only.
+        Raises: Refused: it cannot be staged again; an encrypted volume never can, because its
+        secret comes with NodeStageVolume only.
         """
         device = attachment.contents_device(pool, volume)
         if device and self._is_staged(pool, volume, device, request):
@@ -285,7 +285,7 @@ class NodeVolumes:
             staging.mount(pool, volume, device, request.as_stage, self._records)
             return True
         if mount.read_only and writes:
-            raise Refused(f"{request.staging} is read-only, as it was staged")
+            raise Refused(f"{request.staging} is staged read-only")
         return True
 
     def _find_mounts(self, volume_id: VolumeId) -> VolumeMounts:

@@ -124,9 +124,10 @@ class VolumeMounts:
         return Users(targets, stagings)
 
     def _is_last(self, path: Path, mount: MountPoint) -> bool:
-        """Return whether the filesystem of `mount`, the mount at `path`, is mounted once at most.
-        The kernel tells, so it works without the pool; what is recorded elsewhere is looked at
-        first, so that seldom all mounts are.
+        """Return whether the filesystem of `mount`, the mount at `path`, is mounted at most once.
+
+        The kernel reports it, so it works without the pool; recorded mounts at other paths are
+        checked first, so that all mounts seldom have to be read.
         """
         recorded = (self.host.mounted_at(record.path) for record in self._recorded_beside(path))
         if any(other and _is_beside(other, mount) for other in recorded):
@@ -182,6 +183,6 @@ def _is_in_use(record: MountRecord, mounted: dict[Path, Path | None]) -> bool:
 
 
 def _is_beside(other: MountPoint, mount: MountPoint) -> bool:
-    """Return whether `other` shows the same filesystem as `mount` at another path."""
+    """Return whether `other` is a mount of the same filesystem as `mount` at another path."""
     is_same = other.number == mount.number and not other.node
     return is_same and other.target != mount.target

@@ -200,8 +200,8 @@ def _record(
 def _refuse_other_options(
     mount_point: MountPoint, volume: Volume, fs: FsType, capability: Capability
 ) -> None:
-    """Raise Conflict if the mount's options, as the kernel shows them, have another effect than
-    the wanted ones.
+    """Raise Conflict if the mount's options, as the kernel reports them, have another effect than
+    the requested ones.
     """
     differences = mount_options.differences(
         fs, capability.options, mount_point.options, discards=volume.discards

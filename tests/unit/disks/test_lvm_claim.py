@@ -165,7 +165,7 @@ def test_a_group_that_appeared_while_the_disk_was_read_is_not_made_twice(
 ) -> None:
     answers = iter([True, False])
     monkeypatch.setattr(group, "is_unknown", lambda: next(answers))
-    with pytest.raises(Refused, match="by now"):
+    with pytest.raises(Refused, match="exists already"):
         take(claim(group), device(SDA))
     assert group.steps == []
 

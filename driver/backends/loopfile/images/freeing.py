@@ -102,8 +102,10 @@ class SpaceFreer:
 
 
 def _remove_at_once(folder: Path) -> bool:
-    """Remove the folder of an image that has no more to free than a first piece, and only the usual
-    files; return whether it is gone. A few system calls: most images are so. Raises: OSError.
+    """Remove the folder of an image that has no more to free than one piece, and no unusual files.
+    Returns whether it was removed.
+
+    This takes few system calls, and suffices for most images. Raises: OSError.
     """
     with files.opened_directory(folder, follow=False) as fd:
         if not _truncate_small(fd):

@@ -66,10 +66,9 @@ class ImageRepairer:
         return disk
 
     def _cut(self, root: Path, image: Image) -> None:
-        """Cut what an expansion allocated beyond the recorded size, of which nobody was told.
-
-        Not if it was written to, or a device has it: that would be somebody's bytes. Raises:
-        OSError.
+        """Truncate the file to its recorded size: an interrupted expansion allocated more, and was
+        never reported as done. Not if the rest was written to, or a device is bound to the file, as
+        the bytes may be a pod's. Raises: OSError.
         """
         disk = layout.disk(root, image.id)
         if os.stat(disk).st_size <= image.size or _is_written(disk, image.size):
@@ -99,7 +98,7 @@ class ImageRepairer:
 
 
 def _may_be_attached(disk: Path) -> bool:
-    """Return whether a loop device has the file, or it cannot be told."""
+    """Return whether a loop device is bound to the file, or that is unknown."""
     try:
         with disk.open("rb", buffering=0) as opened:
             return file_probes.is_open_elsewhere(opened.fileno())
@@ -161,7 +160,7 @@ def _is_thick(image: Image) -> bool:
 
 
 def _is_written(disk: Path, start: Bytes) -> bool:
-    """Return whether anything is written from `start` on. Raises: OSError if the filesystem cannot
-    tell.
+    """Return whether anything is written from byte `start` on. Raises: OSError if the filesystem
+    does not know.
     """
     return any(extent.start + extent.length > start for extent in fiemap.written(disk, start))

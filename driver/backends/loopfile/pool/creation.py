@@ -105,8 +105,8 @@ class PoolCreation:
         self._known.write(location, {_ID: pool_id, _FILESYSTEM: open_directory.filesystem_uuid(fd)})
 
     def _refuse_missing_disk(self, fd: int) -> None:
-        """Raise PoolUnavailable if a pool was known here on another filesystem, or found by this
-        process.
+        """Raise PoolUnavailable if a pool was known at this location on another filesystem, or this
+        process has found one there.
         """
         if self._running:
             raise PoolUnavailable(

@@ -31,9 +31,10 @@ _PAUSE: Final = 1.0  # seconds between two searches for a disk that is not there
 
 @dataclass(frozen=True, slots=True)
 class _Mounted:
-    """What was mounted: st_dev of its root, and the device's directory in /sys with its inode.
+    """The mounted disk: st_dev of its root directory, and the device's directory in /sys with its
+    inode.
 
-    That directory goes when the disk does, and is another one when a disk takes its number.
+    That directory disappears with the disk, and another disk with the same number has another one.
     """
 
     st_dev: int
@@ -82,7 +83,7 @@ class PoolDisk:
             self._failure = None
 
     def _is_mounted(self) -> bool:
-        """Return whether the location shows the disk, and the disk is still there."""
+        """Return whether the disk is mounted at the location, and still exists."""
         if (mounted := self._mounted) is None:
             return False
         try:
@@ -115,10 +116,10 @@ class PoolDisk:
         logger.info("{} of {} is mounted at {}", filesystem.fs, filesystem.path, self._location)
 
     def _uncover(self, topmost: Mount | None) -> None:
-        """Take off the mount of a disk that has gone; leave a directory of the node's.
+        """Unmount a disk that does not exist any more. A bind mount of a directory of the node, as
+        in a container, stays.
 
-        That is what a container has there: the node's directory, bound. Raises: PoolUnavailable,
-        if another filesystem is mounted there; OSError.
+        Raises: PoolUnavailable, if another filesystem is mounted there; OSError.
         """
         if topmost is None or topmost.root != "/":
             return

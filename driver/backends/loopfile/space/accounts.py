@@ -31,10 +31,10 @@ NOTICED: Final = 16 * MIB  # by which the free space has to change before it is 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found out last, for reports, for which a filesystem that lags should not commit.
+    """The last result, used for reports so that a filesystem that lags need not commit.
 
-    `changes`: those of the ledger before it was asked. `free`: bytes, as the filesystem said.
-    `at`: monotonic seconds.
+    `changes`: the counter of the ledger just before. `free`: the filesystem's free bytes. `at`:
+    monotonic seconds.
     """
 
     space: FreeSpace
@@ -279,7 +279,9 @@ class Accounts:
             yield
 
     def _measure(self, name: str) -> Iterator[None]:
-        """Enter how much an image shares, which the filesystem tells extent by extent only."""
+        """Enter into the ledger how many bytes an image shares, which the filesystem reports extent
+        by extent.
+        """
         self._measured[name] = monotonic()
         entry, total = self.ledger.entry(name), 0
         with suppress(FileNotFoundError):

@@ -190,10 +190,11 @@ class LvmPool:
             raise errnos.machine_error(error) or error from error
 
     def _adopt(self, vg: lvm.VolumeGroup) -> lvm.VolumeGroup:
-        """Adopt a pool that appeared: lock and mark it, record its UUIDs, undo unfinished calls.
+        """Open a pool that was found: lock and mark it, record its UUIDs, undo unfinished calls.
+        Returns a new report.
 
-        Returns a new report. Raises: PoolUnavailable if another pool was recorded here, it belongs
-        to another driver or process, or it has volumes and no mark (unless `init`).
+        Raises: PoolUnavailable if another pool is recorded at this location, it belongs to another
+        driver or process, or it has volumes and no mark (unless `init`).
         """
         provisioning, pool = self.provisioning, self.id_in(vg)
         identity.refuse_other(provisioning, vg)

@@ -93,7 +93,7 @@ class StatmountTable:
     def _showing(
         self, unknown: Sequence[Mount], present: Sequence[int], number: int
     ) -> tuple[Mount, ...]:
-        """Return the mounts that show the block device `number`, of those that `_examine` found."""
+        """Return the mounts of the block device `number`, of those that `_examine` found."""
         with self._lock:
             known = sorted(self._mounts_of.get(number, ()))
             there = [each for each in known if _is_in(each, present)]
@@ -104,11 +104,10 @@ class StatmountTable:
         )
 
     def _examine(self) -> tuple[list[Mount], Sequence[int]]:
-        """Find out which devices the mounts show that are new, and forget those that are gone.
+        """Find out the devices of new mounts, and forget mounts that do not exist any more.
 
-        Returns those that should show a device and could not be examined, which may be because
-        the device is gone: they are examined anew each time. And the ids of all mounts that are
-        there, ascending.
+        Returns the mounts that should have a device but could not be examined, perhaps because the
+        device is gone, so that each call tries again; and the ids of all mounts, ascending.
         """
         listing = statmount.listing()
         present = statmount.ids(listing)
@@ -127,7 +126,7 @@ class StatmountTable:
         return unknown, present
 
     def _examine_new(self, new: list[int]) -> list[Mount]:
-        """Find out which devices some mounts show; returns those that cannot be examined now."""
+        """Find out the devices of some mounts; returns those that cannot be examined now."""
         unknown = list[Mount]()
         for mount in _entries(new):
             if (number := _shown_number(mount)) is None:
@@ -138,7 +137,7 @@ class StatmountTable:
         return unknown
 
     def _remember(self, mount: Mount, number: int) -> None:
-        """Note which device a mount shows (dev_t; 0: none); called with the lock."""
+        """Store the device number of a mount (dev_t; 0: none); called with the lock held."""
         self._numbers[mount.id] = number
         if number:
             self._mounts_of.setdefault(number, set()).add(mount.id)
@@ -146,7 +145,7 @@ class StatmountTable:
                 self._nodes[mount.id] = number
 
     def _forget(self, gone: Iterable[int]) -> None:
-        """Forget mounts, so that all ids are looked up once more; called with the lock."""
+        """Forget mounts, so that all ids are examined again; called with the lock held."""
         self._forgets += 1
         self._examined = b""
         for mount_id in gone:
@@ -170,7 +169,7 @@ def _entries(ids: Iterable[int]) -> tuple[Mount, ...]:
 
 
 def _shown_number(mount: Mount) -> int | None:
-    """Return dev_t of the device that a mount shows; 0: none; None: not known now."""
+    """Return the number (dev_t) of the mounted device; 0: none; None: not known now."""
     if may_be_node(mount):
         return number_by_node_name(mount) or _rdev(mount)
     if mount.fs_type == "btrfs":
@@ -179,9 +178,8 @@ def _shown_number(mount: Mount) -> int | None:
 
 
 def _rdev(mount: Mount) -> int | None:
-    """Return dev_t of the block device node that a mount shows; 0: it is anything else.
-
-    None: it cannot be examined, since another mount hides it.
+    """Return the number (dev_t) of the block device node that is mounted; 0: it is something else.
+    None: it cannot be examined, because another mount hides it.
     """
     try:
         fd = os.open(mount.target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -132,7 +132,7 @@ def test_a_filesystem_that_became_read_only_is_not_given_to_a_writer(
 ) -> None:
     world.stage(volume)
     world.host.change(world.staging, read_only=True)
-    with pytest.raises(Refused, match="read-only, as it was staged"):
+    with pytest.raises(Refused, match="is staged read-only"):
         world.publish(volume)
     world.publish(volume, read_only=True)
 
