@@ -20,12 +20,14 @@ LINE = f"{'x' * 99}\n"
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """Return both ends of a pipe, the second one non-blocking."""
+def pipe() -> Iterator[tuple[int, LogOutput]]:
+    """Return the end of a pipe to read from, and the log that writes to the other."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    yield reader, writer
+    output = LogOutput(writer)
+    yield reader, output
     os.close(reader)
+    wait_until(lambda: not output._writer)  # it ends when nobody can read
     os.close(writer)
 
 
@@ -36,9 +38,10 @@ def read_all(reader: int, length: int) -> str:
     return data.decode()
 
 
-def test_what_is_not_read_is_kept_and_written_in_order_when_it_is(pipe: tuple[int, int]) -> None:
-    reader, writer = pipe
-    output = LogOutput(writer)
+def test_what_is_not_read_is_kept_and_written_in_order_when_it_is(
+    pipe: tuple[int, LogOutput],
+) -> None:
+    reader, output = pipe
     lines = [f"{number} {LINE}" for number in range(5000)]
     for line in lines:
         output.write(line)
@@ -51,11 +54,10 @@ def test_what_is_not_read_is_kept_and_written_in_order_when_it_is(pipe: tuple[in
 
 
 def test_what_is_too_much_is_dropped_by_lines_and_counted(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    pipe: tuple[int, LogOutput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_output, "KEPT", 1000)
-    reader, writer = pipe
-    output = LogOutput(writer)
+    reader, output = pipe
     reports: list[str] = []
     logger.remove()
     number = logger.add(lambda message: reports.append(str(message)), format="{message} {extra}")
@@ -72,9 +74,8 @@ def test_what_is_too_much_is_dropped_by_lines_and_counted(
     logger.remove(number)
 
 
-def test_a_line_longer_than_the_pipe_is_not_cut(pipe: tuple[int, int]) -> None:
-    reader, writer = pipe
-    output = LogOutput(writer)
+def test_a_line_longer_than_the_pipe_is_not_cut(pipe: tuple[int, LogOutput]) -> None:
+    reader, output = pipe
     output.write("y" * (2 << 20) + "\n")
     output.write("z\n")
     text = read_all(reader, (2 << 20) + 1)
@@ -82,11 +83,10 @@ def test_a_line_longer_than_the_pipe_is_not_cut(pipe: tuple[int, int]) -> None:
 
 
 def test_the_end_waits_a_moment_only(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    pipe: tuple[int, LogOutput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_output, "_STOP_TIMEOUT", 0.05)
-    _, writer = pipe
-    output = LogOutput(writer)
+    _, output = pipe
     output.write(LINE * 1000)
     start = time.monotonic()
     output.stop()
