@@ -63,6 +63,7 @@ ADOPTION_TIMEOUT: Final = 1.0  # seconds that the socket waits for pools that ar
 
 def serve(settings: ServeSettings) -> None:
     """Serve the pools of this node until SIGTERM. Raises: Invalid, Refused if it cannot start."""
+    signals = process.Signals()
     descriptors.open_standard()
     log.set_up(settings.log_level, settings.log_format)
     descriptors.raise_limit()
@@ -70,7 +71,7 @@ def serve(settings: ServeSettings) -> None:
         lock_node(folder, settings.driver_name)
     state = open_state(settings)
     pools = open_pools(settings, state)
-    stopped = process.run(_NodeDriver(settings, pools, state).live())
+    stopped = process.run(_NodeDriver(settings, pools, state).live(signals))
     if stuck := leave.join_threads(stopped + leave.EXIT_TIMEOUT):
         logger.error("exited while work was still running")
         leave.close_idle_pools(pools, stuck)
@@ -119,9 +120,9 @@ class _NodeDriver:
             usages = volumes.usages
         self._conditions = Conditions(self._metrics, lambda: survey.faults, usages)
 
-    async def live(self) -> float:
+    async def live(self, signals: process.Signals) -> float:
         """Serve until SIGTERM, and return when that came (monotonic, seconds)."""
-        stop = process.stop_signals()
+        stop = signals.stop_event()
         server = self._server()
         process_metrics.add_queues(self._metrics, server.waiting)
         timeout = self._started + ADOPTION_TIMEOUT - time.monotonic()
@@ -136,7 +137,8 @@ class _NodeDriver:
             trimming = self._upkeep.trim(server, Trimmer(self._pools), self._settings.trim_interval)
             for work in (*self._upkeep.tasks(server, self._limit_upkeep), *trimming):
                 stack.callback(asyncio.create_task(work).cancel)
-            await self._begin()
+            if not stop.is_set():
+                await self._begin()
             await stop.wait()
             logger.info("stopping: running calls end first")
             return time.monotonic()  # before anything is ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
@@ -12,6 +13,8 @@ from typing import Any, Final, TypeVar
 from driver.app.selector import EagerSelector
 from driver.observe.http import Answer
 
+_STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_STDERR: Final = 2
 GRACE: Final = 17.0  # seconds for running calls after SIGTERM
 PROBE: Final = 3.0  # seconds for /healthz
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -26,12 +29,39 @@ def run(life: Coroutine[Any, Any, Ended]) -> Ended:
         return runner.run(life)
 
 
-def stop_signals() -> asyncio.Event:
-    """Return an event that is set by SIGTERM and SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
+class Signals:
+    """Handles the signals of this process. It must be made in the main thread.
+
+    The signals that stop it are remembered until there is an event loop. SIGUSR1 writes to stderr
+    where each thread is, also if the event loop or a disk hangs; SIGUSR2 is ignored.
+    """
+
+    def __init__(self) -> None:
+        self._received = False
+        # A signal that the parent ignores, as nohup does, is ignored here too.
+        self._stopping = [
+            number for number in _STOP if signal.getsignal(number) is not signal.SIG_IGN
+        ]
+        for number in self._stopping:
+            signal.signal(number, self._receive)
+        faulthandler.register(signal.SIGUSR1, file=_STDERR)
+        signal.signal(signal.SIGUSR2, lambda *_: None)  # not SIG_IGN, which children inherit
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # cli/main.py has blocked them
+
+    def stop_event(self) -> asyncio.Event:
+        """Return an event that is set by each signal that stops the process.
+
+        It must be called on the event loop.
+        """
+        stop = asyncio.Event()
+        for number in self._stopping:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        if self._received:
+            stop.set()
+        return stop
+
+    def _receive(self, *_: object) -> None:
+        self._received = True
 
 
 def health_pages(

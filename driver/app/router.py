@@ -36,10 +36,11 @@ def route(settings: RouteSettings) -> None:
 
     Raises: Invalid, Refused if it cannot start.
     """
+    signals = process.Signals()
     descriptors.open_standard()
     log.set_up(settings.log_level, settings.log_format)
     descriptors.raise_limit()
-    process.run(_RouterProcess(settings).live())
+    process.run(_RouterProcess(settings).live(signals))
 
 
 class _RouterProcess:
@@ -53,9 +54,9 @@ class _RouterProcess:
         pages = process.health_pages(settings.endpoint, self._find_problem)
         self._http = Http({"/metrics": self._show_metrics, **pages})
 
-    async def live(self) -> None:
+    async def live(self, signals: process.Signals) -> None:
         """Serve until SIGTERM."""
-        stop, settings = process.stop_signals(), self._settings
+        stop, settings = signals.stop_event(), self._settings
         async with AsyncExitStack() as stack:
             cluster = await stack.enter_async_context(self._cluster())
             nodes = Nodes(

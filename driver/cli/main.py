@@ -5,6 +5,7 @@ imported.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _print_version()
     chosen = words[0] if words and words[0] in COMMANDS else None
     if chosen and not COMMANDS[chosen].attribute:
+        # The first process of a container loses a signal that comes before its handler.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         status: int = _module(chosen).main(words[1:])
         return status
     result = app(chosen)(words, prog_name="cellar", standalone_mode=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -50,11 +51,42 @@ def test_it_says_that_it_is_ready_and_leaves_nothing_behind(where: Path) -> None
     assert os.listdir(where) == ["driver.log"]
 
 
-def test_the_terminals_signal_ends_it_cleanly_too(where: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_the_signals_of_a_terminal_end_it_cleanly_too(where: Path, number: signal.Signals) -> None:
     with DriverProcess(where, [POOL]) as driver:
         assert driver.process
-        driver.process.send_signal(signal.SIGINT)
+        driver.process.send_signal(number)
         assert driver.wait(20) == 0
+        assert not driver.socket.exists()
+
+
+def test_a_signal_that_its_parent_ignores_does_not_end_it(where: Path) -> None:
+    nohup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]
+    with DriverProcess(where, [POOL], wrap=nohup) as driver:
+        assert driver.process
+        driver.process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+
+
+def test_a_signal_shows_where_its_threads_are_and_another_does_nothing(where: Path) -> None:
+    with DriverProcess(where, [POOL]) as driver:
+        assert driver.process
+        driver.process.send_signal(signal.SIGUSR2)
+        driver.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: "most recent call first" in driver.log.read_text())
+        assert driver.identity.Probe(csi.ProbeRequest()).ready.value
+        assert driver.stop() == 0
+
+
+def test_a_signal_before_it_can_handle_one_is_not_lost(where: Path) -> None:
+    script = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]);"
+        " os.kill(os.getpid(), signal.SIGTERM); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    driver = DriverProcess(where, [POOL], wrap=[sys.executable, "-c", script])
+    assert driver.spawn().wait(30) == 0
+    assert not driver.socket.exists()
 
 
 def test_a_second_driver_on_the_same_socket_gives_way(where: Path) -> None:
