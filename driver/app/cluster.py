@@ -10,14 +10,15 @@ from typing import TypeAlias
 from driver.core.errors import Invalid
 from driver.router.forwarding import Unary
 from driver.router.nodes.directory import (
+    Abandon,
     Directory,
     RecordEvent,
     RecordReported,
     StaticFile,
+    abandon_nothing,
     no_events,
     no_reported_events,
 )
-from driver.router.nodes.node_gone_error import Abandon, abandon_nothing
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.nodes.registry import Nodes
 from driver.tls.identity import Files, Identities

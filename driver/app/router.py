@@ -25,8 +25,8 @@ from driver.observe.http import Answer, Http
 from driver.observe.loop_lag import measure_loop_lag
 from driver.observe.metrics import Metrics
 from driver.router import create, delete, forwarding, group_snapshots, lists
+from driver.router.nodes.directory import Abandon
 from driver.router.nodes.entries import NodeEntries
-from driver.router.nodes.node_gone_error import Abandon
 from driver.router.nodes.registry import Nodes
 from driver.tls.identity import Identities
 

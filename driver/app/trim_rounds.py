@@ -102,8 +102,8 @@ class TrimRounds:
 
 
 def next_length(length: Bytes, took: float) -> Bytes:
-    """Return the length in bytes of the slice after one of `length` bytes that took `took`
-    seconds.
+    """Return the length in bytes of the slice after one of `length` bytes that took `took` seconds:
+    half as long if it took too long, twice as long if it was short.
     """
     smallest, largest = _SIZES
     if took > _AIM:

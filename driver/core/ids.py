@@ -110,8 +110,8 @@ def new_key_id() -> str:
 
 
 def parse_inline_handle(text: str) -> InlineHandle:
-    """Return the handle in `text`. Raises: NotFound: it has not the form that kubelet generates for
-    inline volumes.
+    """Return the handle in `text`. Raises: NotFound: it does not have the form that kubelet
+    generates for inline volumes.
     """
     if not _INLINE.fullmatch(text):
         raise NotFound(f"no inline volume {text!r}")
@@ -134,8 +134,8 @@ def pool_part(image_id: str) -> PoolId:
 
 
 def parse_volume_id(text: str) -> VolumeId:
-    """Return the volume id in `text`. Raises: NotFound: it has not the form of this driver's ids,
-    so there is no such volume.
+    """Return the volume id in `text`. Raises: NotFound: it does not have the form of this driver's
+    ids, so there is no such volume.
     """
     if not (match := _ID.fullmatch(text)):
         raise NotFound(f"no volume {text!r}")
@@ -143,8 +143,8 @@ def parse_volume_id(text: str) -> VolumeId:
 
 
 def parse_snapshot_id(text: str) -> SnapshotId:
-    """Return the snapshot id in `text`. Raises: NotFound: it has not the form of this driver's
-    ids, so there is no such snapshot.
+    """Return the snapshot id in `text`. Raises: NotFound: it does not have the form of this
+    driver's ids, so there is no such snapshot.
     """
     if not (match := _ID.fullmatch(text)):
         raise NotFound(f"no snapshot {text!r}")
@@ -152,8 +152,8 @@ def parse_snapshot_id(text: str) -> SnapshotId:
 
 
 def parse_group_id(text: str) -> Key:
-    """Return the group's key in `text`. Raises: NotFound: it has not the form of this driver's
-    ids, so there is no such group.
+    """Return the group's key in `text`. Raises: NotFound: it does not have the form of this
+    driver's ids, so there is no such group.
     """
     if not _KEY.fullmatch(text):
         raise NotFound(f"no group snapshot {text!r}")

@@ -137,7 +137,12 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """The record of a volume, persistent or inline."""
+    """The record of a volume, persistent or inline.
+
+    `block_size`: logical block size of its device in bytes. `needs_new_uuid`: a copy has its
+    source's filesystem UUID until it is first staged. `held`: no call may delete it. `incarnation`:
+    distinguishes it from an earlier volume with the same name.
+    """
 
     id: VolumeId
     name: str
@@ -184,6 +189,8 @@ class Volume:
 class Snapshot:
     """The record of a snapshot: a volume's contents at one moment, with the properties of the
     volume that a restore needs.
+
+    `group`, `group_name`, `members`: of its group snapshot; None and empty if it has none.
     """
 
     id: SnapshotId

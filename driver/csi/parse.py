@@ -1,8 +1,8 @@
 """Parses the Controller service's requests about volumes into the requests of the use cases.
 
 A malformed request is Invalid and changes nothing. The interceptor has checked required fields,
-sizes and characters before. Ids are parsed first: an id that has not the form of this driver's ids
-is NotFound, whatever else is wrong with the request.
+sizes and characters before. Ids are parsed first: an id that does not have the form of this
+driver's ids is NotFound, whatever else is wrong with the request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT_FS: Final = FsType.EXT4
 def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
     """Return the request to create a volume. If it names no filesystem, that is ext4.
 
-    Raises: Invalid; NotFound: the source's id has not the form of this driver's ids.
+    Raises: Invalid; NotFound: the source's id does not have the form of this driver's ids.
     """
     capabilities = capability.parse_all(request.volume_capabilities)
     parsed = parameters.parse(request.parameters, request.mutable_parameters)
@@ -56,8 +56,8 @@ def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
 def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.ValidateCapabilities:
     """Return the request to validate capabilities.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid: another field is
-    malformed.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid: another
+    field is malformed.
     """
     return requests.ValidateCapabilities(
         volume_id=ids.parse_volume_id(request.volume_id),
@@ -70,7 +70,7 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
 def delete_volume(volume_id: str) -> requests.DeleteVolume:
     """Return the request to delete the volume with this id.
 
-    Raises: NotFound: it has not the form of this driver's ids.
+    Raises: NotFound: it does not have the form of this driver's ids.
     """
     return requests.DeleteVolume(ids.parse_volume_id(volume_id))
 
@@ -78,7 +78,7 @@ def delete_volume(volume_id: str) -> requests.DeleteVolume:
 def get_volume(volume_id: str) -> requests.GetVolume:
     """Return the request to read the volume with this id.
 
-    Raises: NotFound: it has not the form of this driver's ids.
+    Raises: NotFound: it does not have the form of this driver's ids.
     """
     return requests.GetVolume(ids.parse_volume_id(volume_id))
 
@@ -89,7 +89,7 @@ def publish(
     """Return the request to publish a volume to a node.
 
     `known`: True if a router has confirmed that the node exists. Raises: NotFound: the volume id
-    has not the form of this driver's ids; Invalid: another field is malformed.
+    does not have the form of this driver's ids; Invalid: another field is malformed.
     """
     return requests.Publish(
         volume_id=ids.parse_volume_id(request.volume_id),
@@ -103,7 +103,7 @@ def publish(
 def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpublish:
     """Return the request to unpublish a volume: from one node, or from all if none is named.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids.
+    Raises: NotFound: the volume id does not have the form of this driver's ids.
     """
     return requests.Unpublish(ids.parse_volume_id(request.volume_id), request.node_id or None)
 
@@ -111,8 +111,8 @@ def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpubli
 def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
     """Return the request to expand a volume.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid, also if neither
-    size is given.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid, also if
+    neither size is given.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     size = capacity(request.capacity_range)
@@ -124,7 +124,7 @@ def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
 def modify(request: csi.ControllerModifyVolumeRequest) -> requests.Modify:
     """Return the request to change a volume's IO limits.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     return requests.Modify(volume_id, parameters.parse_limits(request.mutable_parameters))

@@ -23,7 +23,7 @@ PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
 def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
     """Return the request to stage a volume.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
     """
     return node_requests.Stage(
         volume_id=ids.parse_volume_id(request.volume_id),
@@ -36,7 +36,7 @@ def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
 def unstage(request: csi.NodeUnstageVolumeRequest) -> node_requests.Unstage:
     """Return the request to unstage a volume.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     staging = field_limits.path(request.staging_target_path, "staging_target_path")
@@ -49,8 +49,8 @@ def publish(
     """Return the request to publish a persistent volume, or an inline volume if the volume context
     marks it as one.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Refused: there is no
-    staging path; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Refused: there is
+    no staging path; Invalid.
     """
     if request.volume_context.get(parameters.EPHEMERAL) == "true":
         return _inline(request)
@@ -82,7 +82,7 @@ def unpublish(
 def expand(request: csi.NodeExpandVolumeRequest) -> node_requests.NodeExpand:
     """Return the request to expand a volume on this node.
 
-    Raises: NotFound: the volume id has not the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
     """
     return node_requests.NodeExpand(
         ids.parse_volume_id(request.volume_id),

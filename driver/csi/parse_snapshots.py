@@ -15,7 +15,7 @@ from driver.volumes import snapshot_requests
 def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapshot:
     """Return the request to create a snapshot.
 
-    Raises: NotFound: the source's id has not the form of this driver's ids; Invalid.
+    Raises: NotFound: the source's id does not have the form of this driver's ids; Invalid.
     """
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.refuse_parameters(request.parameters)
@@ -28,7 +28,7 @@ def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapsh
 def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
     """Return the request to delete the snapshot with this id.
 
-    Raises: NotFound: it has not the form of this driver's ids.
+    Raises: NotFound: it does not have the form of this driver's ids.
     """
     return snapshot_requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
@@ -36,7 +36,7 @@ def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
 def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
     """Return the request to read the snapshot with this id.
 
-    Raises: NotFound: it has not the form of this driver's ids.
+    Raises: NotFound: it does not have the form of this driver's ids.
     """
     return snapshot_requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
@@ -44,8 +44,8 @@ def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
 def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListSnapshots:
     """Return the request for a page of snapshots.
 
-    Raises: NotFound if the id in a filter has not the form of this driver's ids, so that the list
-    is empty; Invalid; StaleToken if the token was not issued by this driver.
+    Raises: NotFound if the id in a filter does not have the form of this driver's ids, so that the
+    list is empty; Invalid; StaleToken if the token was not issued by this driver.
     """
     most, after = parse.page_arguments(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
@@ -60,7 +60,7 @@ def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListS
 def get_allocated(request: csi.GetMetadataAllocatedRequest) -> snapshot_requests.GetChangedBlocks:
     """Return the request for the allocated ranges of a snapshot.
 
-    Raises: NotFound: the snapshot id has not the form of this driver's ids.
+    Raises: NotFound: the snapshot id does not have the form of this driver's ids.
     """
     target = ids.parse_snapshot_id(request.snapshot_id)
     return snapshot_requests.GetChangedBlocks(target=target, start=request.starting_offset)
@@ -69,7 +69,7 @@ def get_allocated(request: csi.GetMetadataAllocatedRequest) -> snapshot_requests
 def get_delta(request: csi.GetMetadataDeltaRequest) -> snapshot_requests.GetChangedBlocks:
     """Return the request for the ranges in which two snapshots differ.
 
-    Raises: NotFound: a snapshot id has not the form of this driver's ids.
+    Raises: NotFound: a snapshot id does not have the form of this driver's ids.
     """
     base = ids.parse_snapshot_id(request.base_snapshot_id)
     target = ids.parse_snapshot_id(request.target_snapshot_id)
@@ -94,8 +94,8 @@ def create_group(
 ) -> snapshot_requests.CreateGroupSnapshot:
     """Return the request to create a group snapshot.
 
-    Raises: NotFound: a source's id has not the form of this driver's ids; Invalid, also if a source
-    is named twice.
+    Raises: NotFound: a source's id does not have the form of this driver's ids; Invalid, also if a
+    source is named twice.
     """
     sources = sorted(ids.parse_volume_id(volume) for volume in request.source_volume_ids)
     parameters.refuse_group_parameters(request.parameters)
@@ -115,8 +115,8 @@ def group_ref(
 ) -> snapshot_requests.GroupSnapshotRef:
     """Return the reference to a group snapshot, with the member ids that the request contains.
 
-    Raises: NotFound: the group's id has not the form of this driver's ids; Invalid: a member's id
-    has not.
+    Raises: NotFound: the group's id does not have the form of this driver's ids; Invalid: a
+    member's id has not.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
     return snapshot_requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))

@@ -23,8 +23,8 @@ def candidates(
     """Return the nodes as candidates for a new volume, each with the largest size that it accepts.
 
     `duplicated`: pools that two nodes report; no volumes are created in them. `reachable`: all
-    reachable nodes. If none of them has a pool with the requested name, all stay candidates,
-    because the error of a node is better than the router's.
+    reachable nodes. If none of them has a pool with the requested name, all stay candidates, so
+    that the caller gets a node's error, which names the pools that exist.
     """
     exists = any(_has_pool(node, volume.pool) for node in reachable)
     keys = [("candidate", cordoned, exists, *_kind(volume), duplicated) for cordoned in (0, 1)]

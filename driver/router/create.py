@@ -28,8 +28,7 @@ from driver.router.name_reservations import Reservation
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.directory import NodeName
-from driver.router.nodes.node_gone_error import NodeGone
+from driver.router.nodes.directory import NodeGone, NodeName
 from driver.router.nodes.registry import Nodes
 from driver.router.placement import Requirement, parse_requirement
 from driver.router.recent_creates import RecentCreates

@@ -13,7 +13,7 @@ from driver.router.forwarding import Unary
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.node_gone_error import Abandon, NodeGone, abandon_nothing
+from driver.router.nodes.directory import Abandon, NodeGone, abandon_nothing
 from driver.router.nodes.registry import Nodes
 
 _DELETE_VOLUME: Final = methods.path("DeleteVolume")
@@ -47,8 +47,8 @@ class DeleteRoutes:
         }
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
-        """Delete a volume on its node; no-op if the id has not the form of this driver's ids, or
-        the volume is abandoned with its node.
+        """Delete a volume on its node; no-op if the id does not have the form of this driver's ids,
+        or the volume is abandoned with its node.
 
         Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its pool;
         other errors as the node reports them.
@@ -62,8 +62,8 @@ class DeleteRoutes:
         return await calls.forward(owner, _DELETE_VOLUME, request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
-        """Delete a snapshot on its node; no-op if the id has not the form of this driver's ids, or
-        the snapshot is abandoned with its node.
+        """Delete a snapshot on its node; no-op if the id does not have the form of this driver's
+        ids, or the snapshot is abandoned with its node.
 
         Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its pool;
         other errors as the node reports them.

@@ -20,7 +20,7 @@ from driver.router.group_coordinator import GroupParts
 from driver.router.nodes import calls
 from driver.router.nodes.calls import Context
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.node_gone_error import Abandon, NodeGone, abandon_nothing
+from driver.router.nodes.directory import Abandon, NodeGone, abandon_nothing
 from driver.router.nodes.registry import Nodes
 from driver.volumes.snapshot_requests import GroupSnapshotRef
 

@@ -57,7 +57,9 @@ _ReserveCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, cellar.Reserved]"
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A name that this router has reserved. `holders`: the nodes that have an image with it."""
+    """A name that this router has reserved. `holders`: the nodes that have an image with it;
+    `has_ended`: returns whether the reservation has ended.
+    """
 
     holders: Sequence[NodeConnection] = ()
     has_ended: Callable[[], bool] = lambda: False

@@ -233,8 +233,8 @@ class Controller(ControllerServicer):
     async def ListSnapshots(
         self, request: csi.ListSnapshotsRequest, context: object
     ) -> csi.ListSnapshotsResponse:
-        """Return a page of snapshots; an empty one if the id in a filter has not the form of this
-        driver's ids.
+        """Return a page of snapshots; an empty one if the id in a filter does not have the form of
+        this driver's ids.
         """
         page = SnapshotsPage((), "")
         with suppress(NotFound):  # no snapshot matches such a filter

@@ -16,7 +16,7 @@ ELSEWHERE = {
         backends/loopfile/options backends/lvm/options backends/lvm/provisioning/provisioning
         backends/memory/options core/devices core/findings core/ports/backend
         core/ports/backend_features core/ports/conditions core/ports/crypt core/ports/host core/ports/io_limits
-        core/ports/pool core/ports/records core/results router/kubernetes/api router/nodes/node_gone_error
+        core/ports/pool core/ports/records core/results router/kubernetes/api
         services/use_cases volumes/copies/barrier
     """,
     "the simulator, which passes the contract of the real backends: tests/contract": """

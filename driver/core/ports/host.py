@@ -135,8 +135,9 @@ class Host(Protocol):
         """
 
     def trim(self, mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
-        """Discard the free extents of at least `smallest` bytes in a range of the mounted
-        filesystem, and return how many bytes were discarded. Raises: OSError.
+        """Discard the free extents of at least `smallest` bytes between the bytes `start` and
+        `start + length` of the mounted filesystem, and return how many bytes were discarded.
+        Raises: OSError.
         """
 
     def usage(self, target: Path) -> Usage:

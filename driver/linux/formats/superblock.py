@@ -40,7 +40,9 @@ class UnfamiliarError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Superblock:
-    """The relevant contents of the superblock of an ext4, xfs or btrfs."""
+    """The contents of the superblock of an ext4, xfs or btrfs. `size`: of the filesystem in bytes;
+    `clean`: it was unmounted cleanly; `errors`: it recorded errors.
+    """
 
     fs: FsType
     uuid: str

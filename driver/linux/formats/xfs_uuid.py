@@ -80,7 +80,7 @@ def _superblocks(fd: int, head: bytes, new: bytes) -> Iterator[Block]:
 def _with_uuid(record: Block, old: bytes, new: bytes) -> Block:
     """Return the last record of the log with the new UUID; the kernel examines that of no other.
 
-    Raises: UnfamiliarError, if it has not the old UUID.
+    Raises: UnfamiliarError, if it does not have the old UUID.
     """
     data = bytearray(record.data)
     require(data[_LOG_UUID] == old, "a log of another xfs")

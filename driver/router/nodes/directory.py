@@ -1,12 +1,10 @@
-"""The list of the cluster's nodes and their addresses: the port, and its implementation by a
-file.
-"""
+"""The list of the cluster's nodes: the port, its implementation by a file, the states of a node."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,12 +13,16 @@ from typing import Any, Final, Protocol, TypeAlias
 from loguru import logger
 
 from csi_proto import cellar_pb2 as cellar
-from driver.core.errors import Invalid
+from driver.core.errors import Invalid, PoolUnavailable
 
 NodeName: TypeAlias = str
 
 POLL_INTERVAL: Final = 1.0  # seconds; inotify misses a file that a mount replaces
 EXAMPLE: Final = "nodes: [{name: a, address: 127.0.0.1:9501}]"
+CURE: Final = (
+    "bring the node or its disk back; or, if the data may be lost, start the router with"
+    " --node-gone-policy=forget"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,24 @@ class NodeState(Enum):
     EXPECTED = "expected"  # it is reachable, or may become so again
     OUT_OF_SERVICE = "out of service"  # an administrator says that nothing runs on it
     GONE = "gone"  # it has not been in the directory for a long time
+
+
+class NodeGone(PoolUnavailable):
+    """The node of a pool is gone for good, and not only unavailable."""
+
+    def __init__(self, node: NodeName) -> None:
+        super().__init__(f"node {node} is gone, with its volumes: {CURE}")
+        self.node = node
+
+
+# Returns whether `label` (for people, such as "volume" and its id) may count as deleted, though it
+# was on this node, which is gone; see kubernetes.node_gone_policy.
+Abandon: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
+
+
+async def abandon_nothing(_label: str, _node: NodeName) -> bool:
+    """Return False: the policy of a router that does not know which nodes are gone."""
+    return False
 
 
 class RecordEvent(Protocol):

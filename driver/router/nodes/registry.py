@@ -19,6 +19,7 @@ from driver.router.nodes.connection import NodeConnection
 from driver.router.nodes.directory import (
     Directory,
     Member,
+    NodeGone,
     NodeName,
     NodeState,
     RecordEvent,
@@ -26,7 +27,6 @@ from driver.router.nodes.directory import (
     no_events,
     no_reported_events,
 )
-from driver.router.nodes.node_gone_error import NodeGone
 from driver.router.nodes.pool_locations import PoolLocations
 from driver.router.nodes.pool_problems import PoolProblems
 from driver.router.placement import Requirement

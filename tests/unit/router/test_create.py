@@ -19,7 +19,7 @@ from driver.router import create, name_reservations
 from driver.router.name_reservations import Reservation
 from driver.router.nodes import calls
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.node_gone_error import NodeGone
+from driver.router.nodes.directory import NodeGone
 from driver.router.placement import Requirement
 from tests.unit.router.reported import reported
 

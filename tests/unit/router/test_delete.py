@@ -11,8 +11,7 @@ from csi_proto import cellar_pb2 as cellar
 from csi_proto import csi_pb2 as csi
 from driver.core.errors import CellarError, PoolUnavailable, Refused
 from driver.router.delete import DeleteRoutes
-from driver.router.nodes.directory import NodeName, NodeState
-from driver.router.nodes.node_gone_error import NodeGone
+from driver.router.nodes.directory import NodeGone, NodeName, NodeState
 from tests.unit.router.routed import Routed, play
 from tests.unit.services.served import MOUNT
 

@@ -105,9 +105,9 @@ class LvmPool:
         raise NotFound(f"no image {image_id} in pool {self.provisioning.location}")
 
     def healthy_entry(self, image_id: ImageId) -> Entry:
-        """Return the index entry of an image whose logical volume LVM reports as healthy.
+        """Return the index entry of an image if LVM reports its logical volume as healthy.
 
-        Raises: as `entry`; Damaged also if LVM reports the logical volume as unhealthy.
+        Raises: Damaged if LVM reports it as unhealthy; other errors as `entry`.
         """
         entry = self.entry(image_id)
         if entry.lv.health:

@@ -8,8 +8,7 @@ from csi_proto import cellar_pb2 as cellar
 from driver.core.errors import PoolUnavailable, Refused
 from driver.core.ids import name_digest, volume_key
 from driver.router.nodes.connection import NodeConnection
-from driver.router.nodes.directory import Member, NodeState
-from driver.router.nodes.node_gone_error import NodeGone
+from driver.router.nodes.directory import Member, NodeGone, NodeState
 from driver.router.nodes.registry import Nodes, index
 from driver.router.placement import Requirement
 from tests.support.waiting import wait_until_async
