@@ -67,8 +67,8 @@ class Signals:
 def health_pages(
     endpoint: Path, problem: Callable[[], str | None], remarks: Callable[[], Sequence[str]] = tuple
 ) -> Mapping[str, Page]:
-    """Return the pages /healthz (fails if a restart may help) and /readyz (fails if the process
-    cannot work).
+    """Return the pages /healthz (fails if the driver does not answer Probe) and /readyz (fails if
+    it is not ready, or has a problem).
 
     `problem`: returns a problem that Probe does not report; None: there is none. `remarks`: returns
     lines for people about features that do not work.

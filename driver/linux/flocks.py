@@ -26,7 +26,7 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-def held_by_the_dying(fd: int) -> bool:
+def held_by_killed_processes(fd: int) -> bool:
     """Return whether the open file is locked, and only by processes that were killed and have not
     ended yet.
 
@@ -38,7 +38,7 @@ def held_by_the_dying(fd: int) -> bool:
     return bool(pids) and all(_has_ended(pid) for pid in pids)
 
 
-def holders_elsewhere(fd: int, name: str) -> Iterator[tuple[int, Path]]:
+def other_holders(fd: int, name: str) -> Iterator[tuple[int, Path]]:
     """Yield the other processes that hold a flock(2) lock on the filesystem of `fd`: the process
     id, and the path of each file called `name` that it has open.
 

@@ -140,7 +140,7 @@ class LinuxHost:
         for _ in range(_LAYERS):
             if not mount_table.is_mount_point(target):
                 return
-            unmount.unmount_patiently(target)
+            unmount.unmount_with_retries(target)
         raise Failed(f"{target} is still a mount point after {_LAYERS} unmounts")
 
     def unmount_top(self, target: Path) -> None:

@@ -1,8 +1,8 @@
 """Writes attributes in /sys, even where /sys itself is mounted read-only.
 
 containerd before 2.0 gives even a privileged container a read-only /sys: the pod's first container
-mounted that superblock read-only (containerd issue 8445), and remounting it would change the pod's
-other containers. Each network namespace has its own superblock of sysfs, and all of them show the
+mounted that superblock read-only (containerd issue 8445), and it is not remounted here, because the
+whole pod uses it. Each network namespace has its own superblock of sysfs, and all of them show the
 same devices, which are in no namespace. So a sysfs of a new network namespace is writable. It is
 mounted nowhere, and exists as long as its descriptor is open.
 """

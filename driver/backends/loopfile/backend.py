@@ -168,7 +168,7 @@ class Loopfile(CopyingPool):
                 raise Busy(f"{image_id} is being read")
             if self._loops.find(layout.disk(root, image_id), image_id):
                 raise Refused(f"{image_id} is attached as a loop device")
-            with self._catalogue.leaving(image_id):
+            with self._catalogue.deleting(image_id):
                 deleted_folder = delete_image.mark_deleted(root, image)
             self._ledger.remove(str(image_id))
             self._root.sync(root)

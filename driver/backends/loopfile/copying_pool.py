@@ -76,7 +76,7 @@ class CopyingPool(ServedPool):
         undo.enter_context(self._reserved(image, source))
         undo.callback(self._clear_ahead, image.id)
         with image_file.no_space():
-            leftovers.make_anew(building)
+            leftovers.recreate_folder(building)
             image_file.share(building / layout.DISK, image, source)
         undo.callback(self._ahead.discard, image.id)
         self._ahead.add(image.id)

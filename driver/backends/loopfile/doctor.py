@@ -104,7 +104,7 @@ def _check_other_processes(
     name: str, fd: int, directories: Mapping[str, Path]
 ) -> Iterator[Finding]:
     """Yield a finding if another process has a pool on the filesystem of the directory `fd`."""
-    pools = [path.parent for _, path in flocks.holders_elsewhere(fd, MARKER)]
+    pools = [path.parent for _, path in flocks.other_holders(fd, MARKER)]
     if others := [pool for pool in pools if pool not in directories.values()]:
         text = f"another process has the pool {others[0]} on the same filesystem"
         cure = "both commit its free space to volumes: let one driver serve both pools"

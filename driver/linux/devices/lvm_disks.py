@@ -142,7 +142,7 @@ def _devices_of_pods() -> frozenset[str]:
     Not the disks below a logical volume of this driver: no pod writes to them directly.
     """
     names: set[str] = set()
-    remaining = [mount_points.device_path(number).name for number in mount_points.nodes()]
+    remaining = [mount_points.device_path(number).name for number in mount_points.exposed_nodes()]
     while remaining:
         name = remaining.pop()
         if name not in names:

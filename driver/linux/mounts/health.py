@@ -34,7 +34,7 @@ class FaultFinder:
 
     @cached_property
     def _find_mounts(self) -> Callable[[int], Sequence[Mount]]:
-        return mount_points.listed_filesystems()
+        return mount_points.list_filesystems_once()
 
     def faults(self, device: Device) -> Iterator[Fault]:
         return find_filesystem_faults(device.path, device.number, self._find_mounts(device.number))

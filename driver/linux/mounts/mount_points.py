@@ -33,16 +33,16 @@ def list_mount_points(number: int) -> tuple[MountPoint, ...]:
 
     They include the paths to which its device node is bound. Raises: OSError.
     """
-    return tuple(map(mount_point, mount_table.table().showing(number)))
+    return tuple(map(mount_point, mount_table.table().device_mounts(number)))
 
 
-def nodes() -> frozenset[int]:
+def exposed_nodes() -> frozenset[int]:
     """Return the numbers (dev_t) of all block devices whose nodes are bound somewhere outside of
     /dev, as for pods.
 
     Nodes bound in /dev do not count: they belong to a container's own program. Raises: OSError.
     """
-    nodes = mount_table.table().nodes()
+    nodes = mount_table.table().node_mounts()
     return frozenset(number for number, mount in nodes if Path("/dev") not in mount.target.parents)
 
 
@@ -57,7 +57,7 @@ def bound_nodes() -> frozenset[int]:
 
 def list_filesystem_mounts(number: int) -> tuple[Mount, ...]:
     """Return the mounts of the filesystem on the device `number` (dev_t). Raises: OSError."""
-    mounts = mount_table.table().showing(number)
+    mounts = mount_table.table().device_mounts(number)
     return tuple(mount for mount in mounts if device_number(mount) == number)
 
 
@@ -72,12 +72,12 @@ def filesystems() -> Mapping[int, Sequence[Mount]]:
     return mounts
 
 
-def listed_filesystems() -> Callable[[int], Sequence[Mount]]:
+def list_filesystems_once() -> Callable[[int], Sequence[Mount]]:
     """List the mounts once, and return a function like `list_filesystem_mounts` that uses this
     list. Raises: OSError.
     """
-    showing = mount_table.table().listed()
-    return lambda number: [each for each in showing(number) if device_number(each) == number]
+    device_mounts = mount_table.table().list_once()
+    return lambda number: [each for each in device_mounts(number) if device_number(each) == number]
 
 
 def mount_point(mount: Mount) -> MountPoint:

@@ -17,7 +17,7 @@ _TIMEOUT: Final = 0.5  # seconds for which a path lookup may keep a mount busy
 _PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are sought, too
 
 
-def unmount_patiently(target: Path) -> None:
+def unmount_with_retries(target: Path) -> None:
     """Unmount the topmost mount; while it is busy and no user is found, retry for _TIMEOUT seconds.
 
     A path lookup keeps a mount busy for the time of one system call, for example the statfs of a

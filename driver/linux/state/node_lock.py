@@ -33,7 +33,7 @@ def lock_node(folder: Path, driver_name: str, timeout: float = HANDOVER) -> int 
         time.sleep(_INTERVAL)
         if flocks.try_lock(fd):
             return fd
-    is_dying = flocks.held_by_the_dying(fd)
+    is_dying = flocks.held_by_killed_processes(fd)
     os.close(fd)
     if is_dying:
         logger.warning("{} is locked by a driver that was killed, and does not end", folder)

@@ -30,7 +30,7 @@ class Replies(Generic[T]):
     errors: list[tuple[Pool, CellarError]] = field(default_factory=list)
 
 
-def ask_patiently(pool: Pool, question: Callable[[Pool], T]) -> T:
+def ask_until_silent(pool: Pool, question: Callable[[Pool], T]) -> T:
     """Call `question(pool)` in a thread and return its result, however long the pool is only busy.
 
     Raises: PoolSilent: the pool has not answered any call for too long; what `question` raises.

@@ -23,7 +23,12 @@ from driver.core.ports.backend import Backend
 from driver.core.ports.host import Host
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks, WorkerGroup
-from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_patiently
+from driver.volumes.pools.bounded_queries import (
+    LIST_TIMEOUT,
+    NAME_TIMEOUT,
+    ask_all,
+    ask_until_silent,
+)
 from driver.volumes.pools.call_facts import note_image
 from driver.volumes.pools.image_lists import ImageLists, unavailable_pools
 from driver.volumes.pools.pending_unpublishes import PendingUnpublishes
@@ -104,7 +109,7 @@ class Pools(ImageLists):
             pool_id = pool.backend.id
             pool.answers.note()
         else:
-            pool_id = ask_patiently(pool, lambda asked: asked.backend.id)
+            pool_id = ask_until_silent(pool, lambda asked: asked.backend.id)
         self._ids[pool.name] = pool_id
         return pool_id
 

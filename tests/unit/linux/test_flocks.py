@@ -53,25 +53,25 @@ def fd(marker: Path) -> Iterator[int]:
 def test_the_holders_elsewhere_are_told_with_the_file_that_they_have_open(
     marker: Path, holder: subprocess.Popen[bytes], fd: int
 ) -> None:
-    assert (holder.pid, marker) in set(flocks.holders_elsewhere(fd, "marker"))
-    assert list(flocks.holders_elsewhere(fd, "another name")) == []
+    assert (holder.pid, marker) in set(flocks.other_holders(fd, "marker"))
+    assert list(flocks.other_holders(fd, "another name")) == []
 
 
 def test_the_own_lock_is_held_by_nobody_else(fd: int) -> None:
     fcntl.flock(fd, fcntl.LOCK_EX)
-    assert os.getpid() not in [pid for pid, _ in flocks.holders_elsewhere(fd, "marker")]
+    assert os.getpid() not in [pid for pid, _ in flocks.other_holders(fd, "marker")]
 
 
 def test_a_lock_of_the_living_is_not_one_of_the_dying(
     holder: subprocess.Popen[bytes], fd: int
 ) -> None:
     assert flocks._holders(fd) == [holder.pid]
-    assert not flocks.held_by_the_dying(fd)
+    assert not flocks.held_by_killed_processes(fd)
 
 
 def test_an_open_file_that_nobody_locked_is_not_held_by_the_dying(fd: int) -> None:
     """All of no holders have ended, and that is no lock."""
-    assert not flocks.held_by_the_dying(fd)
+    assert not flocks.held_by_killed_processes(fd)
 
 
 def test_a_waiter_is_no_holder(marker: Path, holder: subprocess.Popen[bytes], fd: int) -> None:

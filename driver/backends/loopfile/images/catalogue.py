@@ -108,7 +108,7 @@ class Catalogue:
         return self._images.get(image_id)
 
     @contextmanager
-    def leaving(self, image_id: ImageId) -> Iterator[None]:
+    def deleting(self, image_id: ImageId) -> Iterator[None]:
         """Remove the image at the end of the `with` block, unless the block raises.
 
         During the block, a missing image file is not reported as a fault.

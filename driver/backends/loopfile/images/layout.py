@@ -117,7 +117,7 @@ def _building_folder(root: Path, image_id: ImageId, *, begun: bool = False) -> I
     building = root / building_name(image_id)
     with ExitStack() as undo:
         if not begun:
-            leftovers.make_anew(building)
+            leftovers.recreate_folder(building)
         undo.callback(leftovers.clear, building)
         yield building
         undo.pop_all()

@@ -118,7 +118,7 @@ class Leftovers:
         del self._why[name]
 
 
-def make_anew(folder: Path) -> None:
+def recreate_folder(folder: Path) -> None:
     """Create the temporary folder for a new image; one that a crash left is removed first.
 
     Raises: OSError.

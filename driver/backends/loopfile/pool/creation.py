@@ -71,8 +71,8 @@ class PoolCreation:
     def take_id(self, fd: int, pool_id: PoolId) -> None:
         """Record that this process uses the pool in the directory open as `fd`.
 
-        Raises: PoolUnavailable if the directory is a copy of a pool: the same pool id was found at
-        another configured location, on another filesystem.
+        Raises: PoolUnavailable if this may be a copy of the pool: the same pool id is used at
+        another location, or was found at another configured location on another filesystem.
         """
         filesystem = open_directory.filesystem_uuid(fd)
         known = self._known.find(_ID, pool_id)
@@ -96,7 +96,7 @@ class PoolCreation:
         before = (self._known.get(location) or {}).get(_ID, pool_id)
         if before != pool_id:
             logger.warning("pool {} is at {}, where pool {} was", pool_id, location, before)
-        for pid, marker in flocks.holders_elsewhere(fd, MARKER):
+        for pid, marker in flocks.other_holders(fd, MARKER):
             logger.warning(
                 "process {} has the pool {} on the filesystem of pool {}: both commit its free"
                 " space; give each a filesystem of its own, or one driver both pools",

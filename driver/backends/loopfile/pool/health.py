@@ -16,7 +16,7 @@ from driver.linux import file_probes
 from driver.linux.mounts.table import mount_table
 
 # Seconds for which mountinfo, or a trial, is not read again.
-_BELIEVED: Final = 1.0
+_CACHE_TIME: Final = 1.0
 
 
 class PoolHealth:
@@ -26,9 +26,9 @@ class PoolHealth:
 
     def __init__(self, location: Path) -> None:
         self._location = os.fspath(location)
-        self._met: PoolUnavailable | None = None  # what a call met that may be over by now
-        self._tried = -inf
-        self._turned, self._asked = "", -inf
+        self._last_error: PoolUnavailable | None = None  # of a failed call; it may be over
+        self._tried_at = -inf
+        self._error_state, self._read_at = "", -inf
 
     def refuse_unwritable(self, root: Path) -> None:
         """Raise PoolReadOnly if the filesystem is read-only, PoolFailed if it shut itself down.
@@ -39,15 +39,15 @@ class PoolHealth:
             raise PoolReadOnly(
                 errnos.read_only_text(self._location, "its filesystem is mounted so")
             )
-        turned = self._what_it_turned(root)
-        if turned == "shutdown":
+        state = self._read_error_state(root)
+        if state == "shutdown":
             raise PoolFailed(
                 errnos.failed_text(self._location, "it shut itself down after an error")
             )
-        if turned:
+        if state:
             raise PoolReadOnly(errnos.read_only_text(self._location, "it became so after an error"))
-        if self._met:
-            self._try(root)
+        if self._last_error:
+            self._try_writing(root)
 
     def is_writable(self, root: Path) -> bool:
         """Return whether the filesystem accepts writes."""
@@ -69,38 +69,38 @@ class PoolHealth:
         """Return our error that has the same meaning as `error` (see core.errnos), or `error`
         itself if there is none.
         """
-        meant = errnos.pool_error(error, self._location)
-        if isinstance(meant, PoolUnavailable):
-            self._met, self._tried = meant, -inf
-        return meant or error
+        translated = errnos.pool_error(error, self._location)
+        if isinstance(translated, PoolUnavailable):
+            self._last_error, self._tried_at = translated, -inf
+        return translated or error
 
-    def _what_it_turned(self, root: Path) -> str:
+    def _read_error_state(self, root: Path) -> str:
         """Return "shutdown" or "emergency_ro" if ext4 is so, else "".
 
         It says so in mountinfo since Linux 6.14, where statvfs says nothing.
         """
-        if monotonic() - self._asked > _BELIEVED:
+        if monotonic() - self._read_at > _CACHE_TIME:
             mount_point = mount_table.find_by_descriptor(int(root.name))
             words = mount_point.super_options if mount_point else frozenset[str]()
-            self._turned = next(
+            self._error_state = next(
                 (word for word in ("shutdown", "emergency_ro") if word in words), ""
             )
-            self._asked = monotonic()
-        return self._turned
+            self._read_at = monotonic()
+        return self._error_state
 
-    def _try(self, root: Path) -> None:
+    def _try_writing(self, root: Path) -> None:
         """Try a write after a call failed, and raise what it means if the disk fails.
 
         A full disk does not count as failed.
         """
-        if monotonic() - self._tried > _BELIEVED:
-            self._tried = monotonic()
+        if monotonic() - self._tried_at > _CACHE_TIME:
+            self._tried_at = monotonic()
             try:
                 file_probes.try_writing(root)
             except OSError as error:
-                meant = errnos.pool_error(error, self._location)
-                self._met = meant if isinstance(meant, PoolUnavailable) else None
+                translated = errnos.pool_error(error, self._location)
+                self._last_error = translated if isinstance(translated, PoolUnavailable) else None
             else:
-                self._met = None
-        if self._met:
-            raise self._met
+                self._last_error = None
+        if self._last_error:
+            raise self._last_error

@@ -42,7 +42,7 @@ def _outlast(marker: int, location: Path) -> bool:
 
     Raises: PoolUnavailable if the holder runs.
     """
-    if not flocks.held_by_the_dying(marker):
+    if not flocks.held_by_killed_processes(marker):
         raise _in_use(location)
     os.utime(marker)
     os.fsync(marker)  # if this pool is where he is stuck, this process is so, too
@@ -50,7 +50,7 @@ def _outlast(marker: int, location: Path) -> bool:
     while not (free := flocks.try_lock(marker)) and time.monotonic() < end:
         time.sleep(0.1)
     if not free:
-        if not flocks.held_by_the_dying(marker):
+        if not flocks.held_by_killed_processes(marker):
             raise _in_use(location)
         logger.warning("the pool at {} is taken over from a process that was killed", location)
     return free

@@ -41,15 +41,15 @@ class MountTable(Protocol):
     def mounts(self) -> tuple[Mount, ...]:
         """Return all mounts of this thread's mount namespace."""
 
-    def showing(self, number: int) -> tuple[Mount, ...]:
+    def device_mounts(self, number: int) -> tuple[Mount, ...]:
         """Return the mounts of the block device `number` (dev_t): of its filesystem, and of its
         node.
         """
 
-    def listed(self) -> Callable[[int], tuple[Mount, ...]]:
-        """List the mounts once, and return a function like `showing` that uses this list."""
+    def list_once(self) -> Callable[[int], tuple[Mount, ...]]:
+        """List the mounts once, and return a function like `device_mounts` that uses this list."""
 
-    def nodes(self) -> tuple[tuple[int, Mount], ...]:
+    def node_mounts(self) -> tuple[tuple[int, Mount], ...]:
         """Return the bind mounts of block device nodes, each with the number (dev_t) of the
         device.
         """

@@ -47,7 +47,7 @@ class MountinfoTable:
     def mounts(self) -> tuple[Mount, ...]:
         return parse(read())
 
-    def showing(self, number: int) -> tuple[Mount, ...]:
+    def device_mounts(self, number: int) -> tuple[Mount, ...]:
         own = f" {os.major(number)}:{os.minor(number)} "
         lines = (
             line
@@ -60,19 +60,19 @@ class MountinfoTable:
             if number in {node_number(mount), device_number(mount)}
         )
 
-    def listed(self) -> Callable[[int], tuple[Mount, ...]]:
+    def list_once(self) -> Callable[[int], tuple[Mount, ...]]:
         mounts = dict[int, list[Mount]]()
         for mount in self.mounts():
             for number in {node_number(mount), device_number(mount)} - {0}:
                 mounts.setdefault(number, []).append(mount)
         return lambda number: tuple(mounts.get(number, ()))
 
-    def nodes(self) -> tuple[tuple[int, Mount], ...]:
+    def node_mounts(self) -> tuple[tuple[int, Mount], ...]:
         mounts = map(_parse_line, filter(_may_be_node, _lines(read())))
         return tuple((number, mount) for mount in mounts if (number := node_number(mount)))
 
     def node_numbers(self) -> frozenset[int]:
-        return frozenset(number for number, _ in self.nodes())
+        return frozenset(number for number, _ in self.node_mounts())
 
 
 def read() -> str:

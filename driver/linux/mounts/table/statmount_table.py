@@ -71,13 +71,13 @@ class StatmountTable:
     def mounts(self) -> tuple[Mount, ...]:
         return _entries(statmount.ids(statmount.listing()))
 
-    def showing(self, number: int) -> tuple[Mount, ...]:
-        return self._showing(*self._examine(), number)
+    def device_mounts(self, number: int) -> tuple[Mount, ...]:
+        return self._device_mounts(*self._examine(), number)
 
-    def listed(self) -> Callable[[int], tuple[Mount, ...]]:
-        return partial(self._showing, *self._examine())
+    def list_once(self) -> Callable[[int], tuple[Mount, ...]]:
+        return partial(self._device_mounts, *self._examine())
 
-    def nodes(self) -> tuple[tuple[int, Mount], ...]:
+    def node_mounts(self) -> tuple[tuple[int, Mount], ...]:
         unknown, present = self._examine()
         with self._lock:
             nodes = sorted(self._nodes)
@@ -90,7 +90,7 @@ class StatmountTable:
             known = [number for each, number in self._nodes.items() if _is_in(each, present)]
         return frozenset(known) | frozenset(filter(None, map(node_number, unknown)))
 
-    def _showing(
+    def _device_mounts(
         self, unknown: Sequence[Mount], present: Sequence[int], number: int
     ) -> tuple[Mount, ...]:
         """Return the mounts of the block device `number`, of those that `_examine` found."""

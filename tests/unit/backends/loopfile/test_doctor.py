@@ -48,7 +48,7 @@ def test_a_directory_whose_disk_is_missing_is_a_problem_also_with_init(tmp_path:
 def test_pools_on_one_filesystem_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flocks, "holders_elsewhere", lambda *_: [])  # of other tests
+    monkeypatch.setattr(flocks, "other_holders", lambda *_: [])  # of other tests
     for name in "ab":
         (tmp_path / name).mkdir()
     directories = {"a": tmp_path / "a", "b": tmp_path / "b", "none": tmp_path / "none"}

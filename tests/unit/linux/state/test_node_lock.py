@@ -40,6 +40,6 @@ def test_one_that_was_killed_and_is_stuck_keeps_nobody_from_the_node(
 ) -> None:
     fd = lock_node(tmp_path / NAME, NAME)
     assert fd is not None
-    monkeypatch.setattr(flocks, "held_by_the_dying", lambda fd: True)
+    monkeypatch.setattr(flocks, "held_by_killed_processes", lambda fd: True)
     assert lock_node(tmp_path / NAME, NAME, timeout=0) is None
     os.close(fd)

@@ -54,10 +54,10 @@ def test_a_mounted_filesystem_is_told_with_its_options(
     assert device_number(layer) == volume.status.number
     assert layer.options == {"ro", "noatime", "nodev", "nosuid"}
     assert {"ro", "discard", "lazytime"} <= layer.super_options
-    listed = table.listed()
-    assert listed(volume.status.number) == table.showing(volume.status.number)
+    listed = table.list_once()
+    assert listed(volume.status.number) == table.device_mounts(volume.status.number)
     assert listed(1) == ()
-    assert [device_number(each) for each in table.showing(volume.status.number)] == [
+    assert [device_number(each) for each in table.device_mounts(volume.status.number)] == [
         volume.status.number
     ]
 
@@ -83,7 +83,7 @@ def test_layers_come_from_the_lowest_to_the_topmost(
         numbers = [device_number(layer) for layer in layers]
         assert numbers == [volume.status.number, upper.status.number]
         assert table.topmost_at(volume.target) == layers[-1]
-        assert targets(table.showing(volume.status.number)) == [volume.target]
+        assert targets(table.device_mounts(volume.status.number)) == [volume.target]
     finally:
         mount.unmount(volume.target)
 
@@ -97,7 +97,7 @@ def test_what_another_mount_hides_is_not_at_its_place(
     mount.bind(volume.target, bound, read_only=False)
     assert table.at(inner) == ()
     assert [each for each in table.mounts() if each.target == inner]
-    assert inner in targets(table.showing(volume.status.number))
+    assert inner in targets(table.device_mounts(volume.status.number))
     mount.unmount(bound)
     assert len(table.at(inner)) == 1
 
@@ -115,7 +115,7 @@ def test_any_name_is_found(table: MountTable, attach: Attach, bound: Path, name:
     assert path in targets(table.mounts())
     mount.unmount(path)
     assert table.at(path) == ()
-    assert path not in targets(table.showing(volume.status.number))
+    assert path not in targets(table.device_mounts(volume.status.number))
 
 
 def test_links_among_the_parents_are_followed_the_last_component_is_not(
@@ -138,13 +138,15 @@ def test_a_path_of_any_length_is_told(table: MountTable, volume: Volume, bound: 
             os.close(folder)
             folder = inner
         mount.bind(volume.target, Path(f"/proc/self/fd/{folder}"), read_only=False)
-        [deep] = [one for one in table.showing(volume.status.number) if bound in one.target.parents]
+        [deep] = [
+            one for one in table.device_mounts(volume.status.number) if bound in one.target.parents
+        ]
         assert len(os.fspath(deep.target)) > 5000
         assert deep in table.mounts()
     finally:
         os.close(folder)
     subprocess.run(["umount", "--lazy", bound], check=True)
-    assert targets(table.showing(volume.status.number)) == [volume.target]
+    assert targets(table.device_mounts(volume.status.number)) == [volume.target]
 
 
 def test_a_part_of_a_filesystem_is_told_by_its_root(
@@ -169,10 +171,12 @@ def test_a_moved_mount_is_where_it_is_now(table: MountTable, volume: Volume, bou
     for name in ("one", "other"):
         (bound / name).mkdir()
     mount.bind(volume.target, bound / "one", read_only=False)
-    assert bound / "one" in targets(table.showing(volume.status.number))
+    assert bound / "one" in targets(table.device_mounts(volume.status.number))
     subprocess.run(["mount", "--move", bound / "one", bound / "other"], check=True)
     (bound / "other").parent.joinpath("one").rmdir()
-    assert targets(table.showing(volume.status.number)) == sorted([volume.target, bound / "other"])
+    assert targets(table.device_mounts(volume.status.number)) == sorted(
+        [volume.target, bound / "other"]
+    )
     assert table.at(bound / "one") == ()
     assert len(table.at(bound / "other")) == 1
 
@@ -181,14 +185,14 @@ def test_what_was_unmounted_lazily_is_nowhere(
     table: MountTable, volume: Volume, bound: Path
 ) -> None:
     mount.bind(volume.target, bound, read_only=False)
-    assert len(table.showing(volume.status.number)) == 2
+    assert len(table.device_mounts(volume.status.number)) == 2
     fd = os.open(bound, os.O_RDONLY)
     try:
         assert table.find_by_descriptor(fd) == table.topmost_at(bound)
         subprocess.run(["umount", "--lazy", bound], check=True)
         assert table.find_by_descriptor(fd) is None
         assert table.at(bound) == ()
-        assert targets(table.showing(volume.status.number)) == [volume.target]
+        assert targets(table.device_mounts(volume.status.number)) == [volume.target]
     finally:
         os.close(fd)
 
@@ -205,9 +209,11 @@ def test_a_detached_mount_is_nowhere_until_it_is_moved_in(
         between = bound.parent / "elsewhere-between"
         between.mkdir()
         mount.bind(volume.target, between, read_only=False)
-        assert targets(table.showing(volume.status.number)) == sorted([volume.target, between])
+        assert targets(table.device_mounts(volume.status.number)) == sorted(
+            [volume.target, between]
+        )
         fsopen._call(fsopen._NR_MOVE_MOUNT, tree, "", -100, bound, 4)
-        assert targets(table.showing(volume.status.number)) == sorted(
+        assert targets(table.device_mounts(volume.status.number)) == sorted(
             [volume.target, between, bound]
         )
         mount.unmount(between)
@@ -224,14 +230,14 @@ def test_a_bound_node_is_told_by_the_number_of_its_device(
     target.touch()
     assert volume.status.number not in table.node_numbers()
     mount.bind(volume.status.path, target, read_only=False)
-    [shown] = table.showing(volume.status.number)
+    [shown] = table.device_mounts(volume.status.number)
     assert shown.target == target
-    assert (volume.status.number, shown) in table.nodes()
+    assert (volume.status.number, shown) in table.node_mounts()
     assert volume.status.number in table.node_numbers()
     mount.unmount(target)
-    assert table.showing(volume.status.number) == ()
+    assert table.device_mounts(volume.status.number) == ()
     assert volume.status.number not in table.node_numbers()
-    assert volume.status.number not in {number for number, _ in table.nodes()}
+    assert volume.status.number not in {number for number, _ in table.node_mounts()}
 
 
 def test_a_node_on_a_tmpfs_is_told_also_when_another_mount_hides_it(
@@ -246,11 +252,11 @@ def test_a_node_on_a_tmpfs_is_told_also_when_another_mount_hides_it(
     (other.target / "file").touch()
     mount.bind(node, target, read_only=False)
     mount.bind(other.target / "file", target, read_only=False)
-    assert target in targets(table.showing(other.status.number))
+    assert target in targets(table.device_mounts(other.status.number))
     table.node_numbers()
     mount.unmount(target)
     assert volume.status.number in table.node_numbers()
-    assert target in targets(table.showing(volume.status.number))
+    assert target in targets(table.device_mounts(volume.status.number))
     mount.unmount(target)
 
 
@@ -259,7 +265,7 @@ def test_a_file_on_a_tmpfs_is_no_node(table: MountTable, bound: Path) -> None:
     (bound / "file").touch()
     (bound / "target").touch()
     mount.bind(bound / "file", bound / "target", read_only=False)
-    assert bound / "target" not in {each.target for _, each in table.nodes()}
+    assert bound / "target" not in {each.target for _, each in table.node_mounts()}
     [layer] = table.at(bound / "target")
     assert (layer.root, node_number(layer), device_number(layer)) == ("/file", 0, 0)
     mount.unmount(bound / "target")
@@ -301,13 +307,13 @@ def test_another_namespace_has_mounts_of_its_own(
         libc.unshare(CLONE_NEWNS)
         libc.mount(None, b"/", None, 1 << 18 | 1 << 14, None)  # MS_PRIVATE, MS_REC
         mount.bind(volume.target, bound, read_only=False)
-        found.append(targets(table.showing(volume.status.number)))
+        found.append(targets(table.device_mounts(volume.status.number)))
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
     assert found == [sorted([volume.target, bound])]
-    assert targets(table.showing(volume.status.number)) == [volume.target]
+    assert targets(table.device_mounts(volume.status.number)) == [volume.target]
 
 
 @pytest.mark.parametrize("recent", [0, 3, 256])
@@ -330,11 +336,11 @@ def test_many_mounts_that_come_and_go_are_searched_in_no_time(
                 mount.bind(volume.target, shown[-1], read_only=False)
                 number += 1
             assert all(len(table.at(path)) == 1 for path in shown)
-            assert targets(table.showing(volume.status.number)) == sorted(shown)
+            assert targets(table.device_mounts(volume.status.number)) == sorted(shown)
             for index in (1, len(shown) // 2, -1 - turn % 2):
                 mount.unmount(shown.pop(index))
-            assert targets(table.showing(volume.status.number)) == sorted(shown)
+            assert targets(table.device_mounts(volume.status.number)) == sorted(shown)
     finally:
         for path in shown[1:]:
             mount.unmount(path)
-    assert targets(table.showing(volume.status.number)) == [volume.target]
+    assert targets(table.device_mounts(volume.status.number)) == [volume.target]

@@ -37,14 +37,14 @@ def test_one_mount_is_asked_without_a_list_of_all(
 @needs_statmount
 def test_each_mount_is_examined_once(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     table, asked, ask = StatmountTable(), list[int](), statmount._ask
-    table.showing(volume.status.number)
+    table.device_mounts(volume.status.number)
 
     def count(mount_id: int) -> bytes:
         asked.append(mount_id)
         return ask(mount_id)
 
     monkeypatch.setattr(statmount, "_ask", count)
-    assert len(table.showing(volume.status.number)) == 1
+    assert len(table.device_mounts(volume.status.number)) == 1
     assert len(asked) < 20  # of those that tests beside this one mount
     monkeypatch.undo()
     assert len(table._numbers) <= len(statmount.ids(statmount.listing())) + 300
@@ -57,8 +57,8 @@ def test_the_earlier_mounts_of_a_device_are_forgotten(volume: Volume, tmp_path: 
     for _ in range(30):
         mount.bind(volume.target, bound, read_only=False)
         try:
-            assert len(table.showing(number)) == 2
+            assert len(table.device_mounts(number)) == 2
         finally:
             mount.unmount(bound)
-    assert [each.target for each in table.showing(number)] == [volume.target]
+    assert [each.target for each in table.device_mounts(number)] == [volume.target]
     assert len(table._mounts_of[number]) < 12
