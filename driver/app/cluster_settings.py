@@ -16,7 +16,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # RF
 
 @dataclass(frozen=True, slots=True)
 class StaticNodes:
-    """The nodes in a YAML file."""
+    """The setting that the nodes are listed in a YAML file."""
 
     file: Path
 
@@ -26,7 +26,9 @@ class StaticNodes:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesNodes:
-    """The endpoints of a Service. `namespace` None: that of the router's own pod."""
+    """The setting that the nodes are the endpoints of a Service. `namespace` None: that of the
+    router's own pod.
+    """
 
     service: str
     namespace: str | None

@@ -36,7 +36,7 @@ _SPARE: Final = 2  # an estimate is enough for an image that leaves as much as i
 class FreeSpace:
     """The free space of a pool, in bytes. `overcommit`: the ratio for images that are not thick."""
 
-    free: Bytes  # what is not owed to anybody; may be negative
+    free: Bytes  # not reserved for any image; may be negative
     committed: Bytes
     overcommit: Fraction
 
@@ -206,7 +206,7 @@ class Ledger:
         self._enter(key, entry)
         try:
             yield
-        except BaseException:  # an image that does not exist must not be charged
+        except BaseException:  # no space is reserved for an image that does not exist
             with self._lock:
                 self._entries.put(key, before)
                 self._lock.notify_all()

@@ -105,7 +105,7 @@ class Surveys:
     def estimate(self) -> Survey | None:
         """Return the free space according to the last survey.
 
-        None if `closely` has to be called instead: there is no recent survey, or there are few
+        None: a new survey by `closely` is needed, because the last one is too old, there are few
         images, or little space is free.
         """
         with self.filesystem.lock:

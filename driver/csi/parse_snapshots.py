@@ -116,7 +116,7 @@ def group_ref(
     """Return the reference to a group snapshot, with the member ids that the request contains.
 
     Raises: NotFound: the group's id does not have the form of this driver's ids; Invalid: a
-    member's id has not.
+    member's id does not have it.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
     return snapshot_requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))

@@ -40,8 +40,8 @@ class Abilities:
     def lacks(self, ability: Hashable, ask: Callable[[], str | None]) -> str | None:
         """Return why the feature `ability` is missing, and what to do; None: this machine has it.
 
-        `ask`: finds that out, and returns the same; it is only called if its last result is not
-        remembered. An exception of `ask` is passed on and not remembered.
+        `ask`: finds that out, and returns the reason or None; it is only called if its last result
+        is not remembered. An exception of `ask` is passed on and not remembered.
         """
         if ability in self._has:
             return None

@@ -52,7 +52,7 @@ class Observations:
             yield str(status.path), f"{human(block.size(status.path))}, {mode}, attached to {IMAGE}"
 
     def mounted(self, target: Path) -> Iterator[Observation]:
-        """Yield the mount at `target`."""
+        """Yield the filesystem type, source and options of the mount at `target`."""
         for mounted in mount_table.at(target):
             options = ",".join(sorted(mounted.options))
             yield str(target), f"{mounted.fs_type} on {mounted.source} ({options})"

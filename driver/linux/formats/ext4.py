@@ -42,7 +42,7 @@ def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - bl
 
 
 def new_uuid(path: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
-    """Give an ext4 a new UUID.
+    """Give an ext4 a new UUID. `block_size` is ignored: no loop device is needed.
 
     The journal is replayed first, because a later replay would restore the old UUID. If the layout
     is unfamiliar (UnfamiliarError), tune2fs does it. Raises: OSError, CommandError.

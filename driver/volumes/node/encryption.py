@@ -72,10 +72,10 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
 
 
 def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
-    """Give a copy's filesystem its own UUID before the first mount; no-op if it has one. If
-    interrupted, the next call repeats it.
+    """Give the filesystem of an encrypted copy its own UUID before the first mount; no-op if it has
+    one. If interrupted, the next call repeats it.
 
-    `device`: the open container.
+    `device`: the copy's open container.
     """
     if volume.needs_new_uuid and volume.fs:
         pool.host.new_uuid(device.path, volume.fs, block_size=volume.block_size)

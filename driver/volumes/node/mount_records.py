@@ -51,9 +51,8 @@ class MountRecord:
 
 
 class MountRecords:
-    """The mounts that this driver has made, stored in `records`.
-
-    A parsed record is cached until `records` returns another mapping for its path.
+    """The mounts that this driver has made, stored in `records`. A record is parsed again only
+    after it was changed.
     """
 
     def __init__(self, records: Records) -> None:

@@ -14,7 +14,7 @@ from driver.core.ids import PoolId
 
 
 class PoolIds:
-    """The pools that this process has found, each with its configured location."""
+    """The pools that this process has found, each with its configured location, by pool id."""
 
     def __init__(self) -> None:
         self._configured: set[Path] = set()
