@@ -13,7 +13,7 @@ from tools.steps import step
 # An administrator's programs are not on everybody's PATH.
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
-# What the driver runs, and what its tests make disks with.
+# What the driver runs, and what most of its tests make disks with.
 DRIVER = {
     "blkid": "util-linux",
     "btrfs": "btrfs-progs",
@@ -38,6 +38,8 @@ DRIVER = {
     "xfs_io": "xfsprogs",
     "xfs_repair": "xfsprogs",
 }
+# What other tests make disks with. Before Debian 13 util-linux has both.
+TESTS = {"mkfs.bfs": "util-linux-extra", "mkfs.minix": "util-linux-extra"}
 # What the nodes of a cluster are made with, and the disks of their pools.
 CLUSTER = {
     "ip": "iproute2",

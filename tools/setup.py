@@ -44,6 +44,8 @@ def _packages(target: str, python: str) -> Iterator[str]:
         yield programs.BROWSERS[0]
     if os.geteuid() == 0 and target in {"demo", "bench", "test", "alerts"}:
         yield from programs.missing(programs.DRIVER)
+    if os.geteuid() == 0 and target == "test":
+        yield from programs.missing(programs.TESTS)
     if (
         target in {"test", "chart", "e2e", "workflows", "release"}
         and not golang.CERTIFICATES.exists()

@@ -211,21 +211,8 @@ class MemoryUnderTest(BackendUnderTest):
         """Nobody forbids it here."""
 
 
-class LoopfileUnderTest(BackendUnderTest):
-    """A folder on a real filesystem; devices and mounts are the kernel's."""
-
-    drift = MIB  # inodes and directories are freed later than files
-
-    def __init__(self, path: Path, freezer: Freezer) -> None:
-        self.directory = path
-        self._freezer = freezer
-        self._host = LinuxHost()
-        marker.initialise(path, OWNER)
-        self._open()
-
-    def restart(self) -> None:
-        self._backend.close()
-        self._open()
+class RealUnderTest(BackendUnderTest):
+    """A pool whose devices, mounts and bytes are the kernel's."""
 
     def read(self, device: Device, offset: Bytes, length: Bytes) -> bytes:
         with opened(device.path, os.O_RDONLY) as fd:
@@ -251,6 +238,38 @@ class LoopfileUnderTest(BackendUnderTest):
     def pass_time(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    @contextmanager
+    def working_in(self, target: Path) -> Iterator[None]:
+        with opened(target, os.O_RDONLY | os.O_DIRECTORY):
+            yield
+
+    def require_growing(self, fs: FsType) -> None:
+        if fs is FsType.EXT4 and not has_capability(CAP_SYS_RESOURCE):
+            pytest.skip("needs CAP_SYS_RESOURCE: EXT4_IOC_RESIZE_FS is refused without")
+
+    def clear(self) -> None:
+        for image in self.pool.backend.images():  # whoever has the device next may write
+            if (device := self.pool.backend.attached(image.id)) and not device.read_only:
+                run("blockdev", "--setrw", os.fspath(device.path))
+        super().clear()
+
+
+class LoopfileUnderTest(RealUnderTest):
+    """A folder on a real filesystem."""
+
+    drift = MIB  # inodes and directories are freed later than files
+
+    def __init__(self, path: Path, freezer: Freezer) -> None:
+        self.directory = path
+        self._freezer = freezer
+        self._host = LinuxHost()
+        marker.initialise(path, OWNER)
+        self._open()
+
+    def restart(self) -> None:
+        self._backend.close()
+        self._open()
+
     def finish_deletes(self) -> None:
         finish_deletes(self.directory)
 
@@ -264,11 +283,6 @@ class LoopfileUnderTest(BackendUnderTest):
             return not accounts._is_behind()
 
         wait_until(measured)
-
-    @contextmanager
-    def working_in(self, target: Path) -> Iterator[None]:
-        with opened(target, os.O_RDONLY | os.O_DIRECTORY):
-            yield
 
     def lose(self, image_id: ImageId) -> None:
         (self.directory / str(image_id) / layout.DISK).unlink()
@@ -297,16 +311,6 @@ class LoopfileUnderTest(BackendUnderTest):
 
     def turn_writable(self) -> None:
         run("umount", os.fspath(self.directory))
-
-    def require_growing(self, fs: FsType) -> None:
-        if fs is FsType.EXT4 and not has_capability(CAP_SYS_RESOURCE):
-            pytest.skip("needs CAP_SYS_RESOURCE: EXT4_IOC_RESIZE_FS is refused without")
-
-    def clear(self) -> None:
-        for image in self.pool.backend.images():  # whoever has the device next may write
-            if (device := self.pool.backend.attached(image.id)) and not device.read_only:
-                run("blockdev", "--setrw", os.fspath(device.path))
-        super().clear()
 
     def close(self) -> None:
         self.clear()

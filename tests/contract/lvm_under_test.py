@@ -23,7 +23,7 @@ from driver.linux.devices.lvm import CONFIG
 from driver.linux.formats.luks import LinuxCrypt
 from driver.linux.host import LinuxHost
 from driver.linux.mounts.freeze import Freezer
-from tests.contract.backends_under_test import CHEAP, OWNER, LoopfileUnderTest, SharedDisks, run
+from tests.contract.backends_under_test import CHEAP, OWNER, RealUnderTest, SharedDisks, run
 from tests.support.lvm_resources import LvmResources
 
 NAME = "cellar-test"
@@ -32,8 +32,8 @@ _SIZE = 3 * GIB
 _EXTENT = "4k"
 
 
-class LvmUnderTest(LoopfileUnderTest):
-    """Devices, mounts and bytes are as with loop files; pools are not."""
+class LvmUnderTest(RealUnderTest):
+    """A volume group, or a thin pool in one."""
 
     lives = 2
     patience = 60.0  # commands are slow in a virtual machine

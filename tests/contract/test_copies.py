@@ -94,15 +94,17 @@ def test_what_was_written_since_bytes_were_shared_ahead_is_in_the_copy(
     assert has_bytes(under_test, volume, NEW)
 
 
-def test_nothing_is_left_of_what_was_shared_ahead_in_vain(under_test: BackendUnderTest) -> None:
+def test_nothing_is_left_of_what_was_shared_ahead_in_vain(
+    under_test: BackendUnderTest, allocation: Allocation
+) -> None:
     backend = under_test.pool.backend
-    volume = create_volume(under_test, allocation=Allocation.THICK)
+    volume = create_volume(under_test, allocation=allocation)
     write_everywhere(under_test, volume, OLD)
-    before = backend.capacity(Allocation.THICK).committed
+    before = backend.capacity(allocation).committed
     snapshot = a_snapshot(volume)
     with pytest.raises(ZeroDivisionError), shared_ahead(under_test, snapshot):
         raise ZeroDivisionError
-    assert backend.capacity(Allocation.THICK).committed == before
+    assert backend.capacity(allocation).committed == before
     assert backend.find(snapshot.id) is None
     backend.create(snapshot, bytes_of(under_test, volume.id))
     assert has_bytes(under_test, snapshot, OLD)
