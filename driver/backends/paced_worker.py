@@ -15,7 +15,8 @@ from typing import Final
 
 from loguru import logger
 
-from driver.core.errors import CellarError
+from driver.core.answers import start_thread
+from driver.core.errors import CellarError, Exhausted
 
 RESTS: Final = 49  # times what a step cost: two per cent of a processor, then
 
@@ -41,15 +42,18 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Start a round; no-op while a round is running."""
+        """Start a round; no-op while a round is running, or if no thread could be started."""
         with self._lock:
             if not self._stop.is_set():
                 return
-            self._stop = stop = threading.Event()
-            self._thread = threading.Thread(
-                target=self._work, args=(stop,), name=self._name, daemon=True
-            )
-        self._thread.start()
+            stop = threading.Event()
+            thread = threading.Thread(target=self._work, args=(stop,), name=self._name, daemon=True)
+            try:
+                start_thread(thread)
+            except Exhausted as error:
+                logger.debug("{} not started: {}", self._name, error)
+                return
+            self._stop, self._thread = stop, thread
 
     def stop(self) -> None:
         """End the running round after its current step, without waiting for that."""

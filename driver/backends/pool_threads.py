@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
+from driver.core.answers import start_thread
 from driver.core.errors import PoolSilent
 
 THREADS: Final = 4  # questions to one pool at a time
@@ -52,16 +53,17 @@ class Answering:
         exception.
 
         Raises: PoolSilent if an earlier call on the pool has not returned for longer than `silent`
-        seconds.
+        seconds; Exhausted if no thread could be started.
         """
         if silent := self.silent_for:
             raise PoolSilent(f"pool {self._name} has not answered for {silent:.0f} s")
         answer: Future[T] = Future()
         with self._lock:
-            self._waiting[answer] = self._clock()
-            if self._threads < min(THREADS, len(self._waiting)):
+            if self._threads < min(THREADS, len(self._waiting) + 1):
+                thread = threading.Thread(target=self._serve, name=f"ask-{self._name}", daemon=True)
+                start_thread(thread)
                 self._threads += 1
-                threading.Thread(target=self._serve, name=f"ask-{self._name}", daemon=True).start()
+            self._waiting[answer] = self._clock()
         self._asked.put((answer, question))
         return answer
 

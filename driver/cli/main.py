@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _print_version()
     chosen = words[0] if words and words[0] in COMMANDS else None
     if chosen and not COMMANDS[chosen].attribute:
+        # Otherwise gRPC gives up its threads if the kernel refuses a child process, for good.
+        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
         # The first process of a container loses a signal that comes before its handler.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         status: int = _module(chosen).main(words[1:])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from threading import Thread
 from typing import Protocol, TypeVar
+
+from driver.core.errors import Exhausted
 
 T = TypeVar("T")
 
@@ -14,6 +17,20 @@ def thread_tag(pool: str) -> str:
     other thread.
     """
     return f"[{pool}]"
+
+
+def start_thread(thread: Thread) -> None:
+    """Start a thread.
+
+    Raises: Exhausted, if this process may have no more threads.
+    """
+    try:
+        thread.start()
+    except RuntimeError:
+        raise Exhausted(
+            "the driver ran out of a resource: no thread could be started (pids.max of its"
+            " control group, or a limit of its user); try again"
+        ) from None
 
 
 class Answers(Protocol):

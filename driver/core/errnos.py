@@ -12,6 +12,7 @@ from typing import Final
 from driver.core.errors import (
     CellarError,
     Exhausted,
+    Failed,
     NoSpace,
     PoolFailed,
     PoolReadOnly,
@@ -74,6 +75,14 @@ def machine_error(error: OSError) -> CellarError | None:
     if error.errno in FULL:
         return NoSpace(f"the machine has no free space: {error.strerror}")
     return None
+
+
+def failure(text: str, error: OSError) -> CellarError:
+    """Return the error for something that failed on the machine: Exhausted, which is tried again,
+    or Failed. `text`: what failed.
+    """
+    text = f"{text}: {error.strerror or error}"
+    return Exhausted(f"{text}; try again") if error.errno in EXHAUSTED else Failed(text)
 
 
 def read_only_text(location: str, reason: str) -> str:

@@ -63,6 +63,8 @@ def status_message(rpc: str, error: Exception) -> str:
     if isinstance(error, CellarError):
         # A path that is not UTF-8 has characters that gRPC cannot send: the call would never end.
         return str(error)[:TEXT].encode(errors="backslashreplace").decode()
+    if isinstance(error, OSError) and error.errno in errnos.EXHAUSTED:
+        return str(errnos.machine_error(error))
     logger.opt(exception=error).error("{} failed unexpectedly", rpc)
     if isinstance(error, OSError) and error.strerror:
         return f"the machine failed: {_kernel_path(error)}{error.strerror}; see the driver's log"

@@ -10,8 +10,10 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Final
 
+from driver.core.answers import start_thread
 from driver.core.errors import StillRunning
 from driver.linux import ioctls
+from driver.linux.descriptors import ClosedOnError
 
 BOUND: Final = 10.0  # seconds
 
@@ -25,9 +27,12 @@ def ioctl(fd: int, request: int, argument: bytes, operation: str) -> int:
     """
     done: Future[int] = Future()
     own = os.dup(fd)
-    threading.Thread(
-        target=_make, args=(done, own, request, argument), name="ioctl", daemon=True
-    ).start()
+    with ClosedOnError(own):
+        start_thread(
+            threading.Thread(
+                target=_make, args=(done, own, request, argument), name="ioctl", daemon=True
+            )
+        )
     try:
         return done.result(BOUND)
     except NotInTime:

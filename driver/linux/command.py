@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
-from driver.core.errors import Failed, StillRunning
+from driver.core.errors import Exhausted, Failed, StillRunning
 from driver.core.ports.measures import MEASURES, Measure
 from driver.linux.descriptors import ClosedOnError
 
@@ -120,6 +120,8 @@ def _start(
         return subprocess.Popen(
             words, env=environment, process_group=0, stdin=given, stdout=out, stderr=err
         )
+    except BlockingIOError as error:
+        raise Exhausted(f"{words[0]} could not be started: {error.strerror}; try again") from error
     except FileNotFoundError:
         raise Failed(f"{words[0]} is not installed (looked in {PATH})") from None
     finally:

@@ -11,7 +11,7 @@ from typing import Final
 
 from driver.core import errnos
 from driver.core.devices import Device, Extent, MountPoint, Usage
-from driver.core.errors import Failed, Refused, Unusable
+from driver.core.errors import CellarError, Failed, Refused, Unusable
 from driver.core.faults import Fault
 from driver.core.model import Bytes, FsType, Progress
 from driver.linux import copy_extents
@@ -212,7 +212,7 @@ class LinuxHost:
 
 @contextmanager
 def _failing_as(failure: str) -> Iterator[None]:
-    """Turn an OSError of the `with` block into Failed with the text "{failure}: {strerror}".
+    """Turn an OSError of the `with` block into the error that errnos.failure returns.
 
     A full disk (errnos.FULL) stays an OSError with that text, because the owner of the disk decides
     what it means.
@@ -220,16 +220,15 @@ def _failing_as(failure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"{failure}: {error.strerror or error}"
         if error.errno in errnos.FULL:
-            raise OSError(error.errno, text) from error
-        raise Failed(text) from error
+            raise OSError(error.errno, f"{failure}: {error.strerror or error}") from error
+        raise errnos.failure(failure, error) from error
 
 
-def _not_released(status: loop.Status, error: OSError) -> Refused | Failed:
+def _not_released(status: loop.Status, error: OSError) -> CellarError:
     """Return the error for a loop device that could not be detached; it names the holders."""
     if error.errno != errno.EBUSY:
-        return Failed(f"{status.path} cannot be detached: {error.strerror}")
+        return errnos.failure(f"{status.path} cannot be detached", error)
     users = name_holders(status.path, status.number)
     return Refused(f"{status.path} of {status.label} is in use, held by: {users}")
 

@@ -18,6 +18,8 @@ from typing import Final, TextIO
 
 from loguru import logger
 
+from driver.core.answers import start_thread
+from driver.core.errors import Exhausted
 from driver.core.ports.measures import MEASURES, Count
 from driver.linux.descriptors import Opened
 
@@ -64,8 +66,10 @@ class LogOutput:
         self._kept.append(data)
         self._size += len(data)
         if not self._writer:
-            self._writer = Thread(target=self._write_kept, name="log", daemon=True)
-            self._writer.start()
+            writer = Thread(target=self._write_kept, name="log", daemon=True)
+            with suppress(Exhausted):  # the next line that is kept tries again
+                start_thread(writer)
+                self._writer = writer
 
     def _drop(self) -> None:
         self._dropped += 1
@@ -74,12 +78,13 @@ class LogOutput:
     def _write_kept(self) -> None:
         writable = select.poll()
         writable.register(self._fd, select.POLLOUT)
-        while self._writer:
+        while True:
             writable.poll()
             with self._lock:
                 self._write_first()
                 if not self._kept:
                     self._writer = None
+                    break
         dropped, self._dropped = self._dropped, 0
         if dropped and not self._stopping:
             logger.warning("lines of the log were dropped: nobody read it", lines=dropped)

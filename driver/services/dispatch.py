@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from loguru import logger
 
-from driver.core.answers import thread_tag
+from driver.core.answers import start_thread, thread_tag
 from driver.core.errors import Overloaded, StillRunning
 from driver.core.ports.measures import MEASURES, Measure
 from driver.services.lock_table import LockHolder, LockTable
@@ -101,7 +101,8 @@ class PoolWorkers:
             raise Overloaded(f"all workers {pool}are busy and the queue is full; try again")
         with self._lock:
             if self._threads < min(self._workers, self._slots - self.free + 1):
-                threading.Thread(target=self._serve, name=f"worker{thread_tag(self.name)}").start()
+                name = f"worker{thread_tag(self.name)}"
+                start_thread(threading.Thread(target=self._serve, name=name))
                 self._threads += 1
             self._jobs.put(job)
         self.free -= 1
@@ -115,9 +116,7 @@ class PoolWorkers:
         return max(0, self._slots - self.free - len(self._since))
 
     def close(self) -> None:
-        """Accept no more jobs, and drop the waiting ones. Each worker ends after its current
-        job.
-        """
+        """Accept no more jobs and drop those that wait. A worker ends after its current job."""
         self._closed = True
         with suppress(queue.Empty):
             while job := self._jobs.get_nowait():

@@ -84,5 +84,7 @@ def _suits(name: str, *, discards: bool) -> bool:
         return (
             off is not discards or loop_ioctl.attribute(name, "queue/discard_max_hw_bytes") == b"0"
         )
-    except FileNotFoundError:
-        return False  # removed since it was listed
+    except OSError as error:
+        if error.errno in loop_ioctl.GONE:
+            return False  # removed since it was listed
+        raise

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
-from driver.linux.devices import block
+from driver.linux.devices import block, loop_ioctl
 from driver.linux.mounts.mount_points import device_path
 
 
@@ -38,7 +37,7 @@ def _neighbours(number: int, kind: str) -> tuple[int, ...]:
     """Return dev_t of the devices above ("holders") or below ("slaves") a device."""
     directory = Path(block.sysfs(number), kind)
     numbers = []
-    with suppress(FileNotFoundError):
+    with loop_ioctl.ignore_gone():
         for name in os.listdir(directory):
             major, _, minor = (directory / name / "dev").read_text().strip().partition(":")
             numbers.append(os.makedev(int(major), int(minor)))

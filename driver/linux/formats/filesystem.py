@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from driver.core.errors import Busy, Failed, Invalid, Refused, Unusable
+from driver.core import errnos
+from driver.core.errors import Busy, CellarError, Failed, Invalid, Refused, Unusable
 from driver.core.model import Bytes, FsType
 from driver.linux import command
 from driver.linux.devices import block, loop
@@ -217,7 +218,7 @@ def grow(device: Path, target: Path, fs: FsType) -> bool:
         os.close(fd)
 
 
-def _growth_error(fs: FsType, target: Path, error: OSError) -> Busy | Unusable | Failed:
+def _growth_error(fs: FsType, target: Path, error: OSError) -> CellarError:
     """Return the error for the errno of a growth that failed."""
     if error.errno in {errno.EBUSY, errno.EWOULDBLOCK}:
         return Busy(f"{fs} at {target} is being resized already; try again")
@@ -226,7 +227,7 @@ def _growth_error(fs: FsType, target: Path, error: OSError) -> Busy | Unusable |
             f"{fs} at {target} has its old size: what it needs to be larger could not be written"
             f" ({error.strerror}); free space in its pool, and try again"
         )
-    return Failed(f"{fs} at {target} could not be grown: {error}")
+    return errnos.failure(f"{fs} at {target} could not be grown", error)
 
 
 def growable_bytes(device: Path, target: Path, fs: FsType) -> Bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Final
 
+from driver.core import errnos
 from driver.core.devices import Device
 from driver.core.errors import Failed, Refused
 from driver.core.model import Limits
@@ -138,8 +139,8 @@ class LinuxIoLimits:
 
 @contextmanager
 def _failing_as(failure: str) -> Iterator[None]:
-    """Turn an OSError raised inside into Failed with the text "{failure}: {strerror}"."""
+    """Turn an OSError raised inside into the error that errnos.failure returns."""
     try:
         yield
     except OSError as error:
-        raise Failed(f"{failure}: {error.strerror or error}") from error
+        raise errnos.failure(failure, error) from error

@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
+from driver.core import errnos
 from driver.core.devices import Device
-from driver.core.errors import Failed, Invalid, Refused, Unusable
+from driver.core.errors import CellarError, Invalid, Refused, Unusable
 from driver.core.model import FsType
 from driver.linux.formats import sparse_space
 from driver.linux.mounts import fsopen, mount
 
 
-def not_mounted(
-    device: Device, fs: FsType, options: Sequence[str], error: OSError
-) -> Invalid | Refused | Failed | Unusable:
+def not_mounted(device: Device, fs: FsType, options: Sequence[str], error: OSError) -> CellarError:
     """Return the error for the errno of mount(2), with which `device` could not be mounted. The
     text refers to the kernel's log.
 
@@ -24,9 +23,7 @@ def not_mounted(
     return _not_mounted_in_full_pool(device, fs, error) or _not_mounted(device, fs, options, error)
 
 
-def _not_mounted(
-    device: Device, fs: FsType, options: Sequence[str], error: OSError
-) -> Invalid | Refused | Failed:
+def _not_mounted(device: Device, fs: FsType, options: Sequence[str], error: OSError) -> CellarError:
     """Return the error if the pool is not full."""
     text = f"{fs} on {device.path} could not be mounted"
     _, data = mount.split_options(options)
@@ -42,7 +39,7 @@ def _not_mounted(
             return Refused(f"{text}: the device is read-only; its log may need a writable one once")
         case errno.EBUSY:
             return Refused(f"{text}: it is in use, or mounted with another read-only flag")
-    return Failed(f"{text}: {error.strerror}")
+    return errnos.failure(text, error)
 
 
 def _not_mounted_in_full_pool(device: Device, fs: FsType, error: OSError) -> Unusable | None:

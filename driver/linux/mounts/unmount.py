@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from driver.core.errors import Failed, Refused
+from driver.core import errnos
+from driver.core.errors import CellarError, Refused
 from driver.linux.mounts import mount, mount_points
 from driver.linux.mounts.holders import holders
 from driver.linux.mounts.table import mount_table
@@ -36,10 +37,10 @@ def unmount_with_retries(target: Path) -> None:
         time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
 
 
-def not_unmounted(target: Path, error: OSError) -> Refused | Failed:
+def not_unmounted(target: Path, error: OSError) -> CellarError:
     """Return the error for a failed unmount; its text names the users."""
     if error.errno != errno.EBUSY or not mount_table.at(target):
-        return Failed(f"{target} could not be unmounted: {error.strerror}")
+        return errnos.failure(f"{target} could not be unmounted", error)
     users = ", ".join(_users(target)) or "a process that is not visible here"
     return Refused(f"{target} is busy: held by {users}")
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from loguru import logger
 
+from driver.core.answers import start_thread
 from driver.linux.state.indexed import IndexedRecords, Record
 
 TIMEOUT: Final = 1.0  # seconds that a call waits for the disk
@@ -147,8 +148,9 @@ class StoredRecords:
     def _start_writer(self) -> None:
         """Start the writer's thread if none runs; called with the lock."""
         if self._writer is None:
-            self._writer = Thread(target=self._write_all, name="records", daemon=True)
-            self._writer.start()
+            writer = Thread(target=self._write_all, name="records", daemon=True)
+            start_thread(writer)
+            self._writer = writer
 
     def _write_all(self) -> None:
         """Write changes until there are none for IDLE seconds; the body of the writer's thread.

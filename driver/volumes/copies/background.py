@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from driver.core.errors import Busy, StillRunning
+from driver.core.errors import Busy, Exhausted, StillRunning
 from driver.core.model import Bytes, Image, Progress
 from driver.core.ports.measures import MEASURES, Count, Measure
 from driver.core.ports.node_events import NodeEvents
@@ -86,7 +86,7 @@ class BackgroundCopies:
             raise failed[1]
         progress = _Progress(text, total, self._stopping, _claim(images))
         context = contextvars.copy_context()
-        future = self._executor_of(pool).submit(context.run, work, progress.add)
+        future = _submit(self._executor_of(pool), lambda: context.run(work, progress.add))
         wait([future], timeout=self._timeout)
         if future.done():
             return future.result()
@@ -190,3 +190,23 @@ class _Progress:
         be synced: the next call's success says that.
         """
         return f"{self.text}: {min(99, 100 * self.done // max(1, self.total))} %"
+
+
+def _submit(executor: Executor, work: Callable[[], T]) -> Future[T]:
+    """Have the executor run `work`.
+
+    Raises: Exhausted, if no thread could be started, or the driver stops. The executor keeps what
+    it was given also then, and must not run it later, when nobody holds the locks.
+    """
+    abandoned = threading.Event()
+
+    def run() -> T:
+        if abandoned.is_set():
+            raise Busy("the copy was not started")
+        return work()
+
+    try:
+        return executor.submit(run)
+    except RuntimeError as error:
+        abandoned.set()
+        raise Exhausted(f"the copy could not be started: {error}; try again") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from threading import Event, current_thread, main_thread
 
 from driver.backends.paced_worker import Background
@@ -77,3 +78,21 @@ def test_an_error_ends_the_round_and_not_the_next() -> None:
         return tried[0] > 2
 
     wait_until(again)
+
+
+def test_a_round_that_got_no_thread_begins_the_next_time(
+    no_threads: AbstractContextManager[None],
+) -> None:
+    ended = Event()
+
+    def steps() -> Iterator[None]:
+        ended.set()
+        yield
+
+    worker = Background("test", steps)
+    with no_threads:
+        worker.begin()
+    assert not ended.is_set()
+    worker.begin()
+    assert ended.wait(30)
+    worker.stop()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from driver.backends.pool_threads import LATELY, SILENT, THREADS, Answering
-from driver.core.errors import NotFound, PoolSilent
+from driver.core.errors import Exhausted, NotFound, PoolSilent
 
 
 class Clock:
@@ -111,3 +111,13 @@ def test_a_question_that_nobody_waits_for_any_more_is_not_put(answering: Answeri
 
 def _number(number: int) -> Callable[[], int]:
     return lambda: number
+
+
+def test_a_pool_is_not_silent_because_no_thread_could_be_started(
+    answering: Answering, clock: Clock, no_threads: AbstractContextManager[None]
+) -> None:
+    with no_threads, pytest.raises(Exhausted, match="no thread"):
+        answering.begin(lambda: 42)
+    clock.now += 2 * SILENT
+    assert answering.silent_for == 0
+    assert answering.begin(lambda: 42).result(10) == 42

@@ -11,6 +11,7 @@ from driver.core import errnos
 from driver.core.errors import (
     CellarError,
     Exhausted,
+    Failed,
     NoSpace,
     PoolFailed,
     PoolReadOnly,
@@ -61,3 +62,10 @@ def test_elsewhere_on_the_machine_an_io_error_says_nothing_of_a_pool() -> None:
         assert errnos.machine_error(error(code)) is None
     assert isinstance(errnos.machine_error(error(errno.ENOSPC)), NoSpace)
     assert isinstance(errnos.machine_error(error(errno.EMFILE)), Exhausted)
+
+
+def test_what_failed_for_want_of_a_resource_is_tried_again() -> None:
+    exhausted = errnos.failure("it could not be mounted", error(errno.ENOMEM))
+    assert isinstance(exhausted, Exhausted)
+    assert str(exhausted) == "it could not be mounted: Cannot allocate memory; try again"
+    assert isinstance(errnos.failure("it could not be mounted", error(errno.EINVAL)), Failed)

@@ -91,6 +91,8 @@ def test_a_full_machine_is_a_full_node_only_for_who_stores_something(code: int) 
 def test_a_machine_that_has_too_little_just_now_is_unavailable(code: int) -> None:
     for rpc in ("CreateVolume", "NodePublishVolume", "NodeUnpublishVolume", "GetCapacity"):
         assert status_code(OSError(code, "too many"), rpc) is grpc.StatusCode.UNAVAILABLE
+    text = status_message("CreateVolume", OSError(code, "too many"))
+    assert text == "the driver ran out of a resource: too many; try again"
 
 
 @pytest.mark.parametrize(

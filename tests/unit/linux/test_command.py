@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from driver.core.errors import Busy, Failed, StillRunning
+from driver.core.errors import Busy, Exhausted, Failed, StillRunning
 from driver.linux import command
 from driver.linux.command import CommandError, CommandTimeout, run
 
@@ -164,3 +165,14 @@ def _ends(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_a_program_that_the_kernel_does_not_start_now_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(Exhausted, match="true could not be started"):
+        run(["true"], timeout=10)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from loguru import logger
@@ -127,3 +128,15 @@ def test_what_is_no_file_is_written_to_as_it_is(capsys: pytest.CaptureFixture[st
     logger.info("seen")
     assert capsys.readouterr().err.endswith("seen\n")
     logger.remove()
+
+
+def test_a_line_that_got_no_thread_is_written_with_the_next(
+    pipe: tuple[int, LogOutput], no_threads: AbstractContextManager[None]
+) -> None:
+    reader, output = pipe
+    with no_threads:
+        for _ in range(1000):
+            output.write(LINE)
+    output.write("last\n")
+    text = read_all(reader, 1000 * len(LINE) + 5)
+    assert text == LINE * 1000 + "last\n"

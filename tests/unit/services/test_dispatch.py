@@ -6,12 +6,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from driver.core.errors import Busy, NotFound, Overloaded, PoolSilent, StillRunning
+from driver.core.errors import Busy, Exhausted, NotFound, Overloaded, PoolSilent, StillRunning
 from driver.core.ports.measures import MEASURES, Measure
 from driver.csi import interceptor
 from driver.services import dispatch
@@ -399,23 +400,17 @@ def test_a_worker_ends_when_it_has_had_no_work_and_the_next_call_gets_another(
 
 
 def test_a_call_without_a_thread_fails_and_is_not_done_later(
-    monkeypatch: pytest.MonkeyPatch,
+    no_threads: AbstractContextManager[None],
 ) -> None:
     done = list[object]()
 
     async def scenario(dispatcher: Dispatcher) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", _refuse_thread)
-            with pytest.raises(RuntimeError):
-                await dispatcher.run(done.append, exclusive("a"))
+        with no_threads, pytest.raises(Exhausted):
+            await dispatcher.run(done.append, exclusive("a"))
         await dispatcher.run(nothing, exclusive("a"))
         assert not done
 
     play(scenario)
-
-
-def _refuse_thread(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
 
 
 def test_a_closed_dispatcher_drops_what_waits_and_takes_no_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 from itertools import islice
 
@@ -30,7 +31,7 @@ class Kernel:
 
     def attribute(self, name: str, attribute: str) -> bytes:
         if int(name[4:]) not in self.limits:
-            raise FileNotFoundError(name)
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", name)
         is_hard = attribute == "queue/discard_max_hw_bytes"
         return self.limits[int(name[4:])][is_hard].encode()
 
@@ -120,3 +121,18 @@ def test_a_device_that_is_held_exclusively_does_not_use_up_the_tries(
 def test_a_device_that_is_removed_meanwhile_suits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_ioctl, "attribute", Kernel({}, set()).attribute)
     assert not loop_free._suits("loop0", discards=True)
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ENODEV, errno.ENXIO])
+def test_a_device_that_is_removed_while_it_is_asked_is_passed_over(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel({0: ON, 1: ON}, set())
+
+    def attribute(name: str, path: str) -> bytes:
+        if name == "loop0":
+            raise OSError(code, "gone")
+        return Kernel.attribute(kernel, name, path)
+
+    monkeypatch.setattr(kernel, "attribute", attribute)
+    assert "loop1" in first(monkeypatch, kernel, discards=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from driver.core.errors import Exhausted
 from driver.core.ports.records import Records
 from driver.linux import files
 from driver.linux.state import records
@@ -129,3 +131,14 @@ def _full(path: Path, data: bytes) -> None:
 
 def _broken(path: Path) -> list[str]:
     raise OSError(5, os.strerror(5), str(path))
+
+
+def test_what_could_not_be_written_for_want_of_a_thread_is_written_next(
+    tmp_path: Path, no_threads: AbstractContextManager[None]
+) -> None:
+    store = again(tmp_path, "b")
+    with no_threads, pytest.raises(Exhausted, match="no thread"):
+        store.write(KEY, RECORD)
+    store.write("other", RECORD)
+    assert store.flush()
+    assert again(tmp_path, "b").items() == {KEY: RECORD, "other": RECORD}

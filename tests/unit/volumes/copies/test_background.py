@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from threading import Event
 
 import pytest
 
-from driver.core.errors import Busy, NoSpace, StillRunning
+from driver.core.errors import Busy, Exhausted, NoSpace, StillRunning
 from driver.core.model import ObjectNames, Progress
 from driver.core.ports.measures import MEASURES, Count
 from driver.core.ports.node_events import NodeEvents
@@ -169,3 +170,15 @@ def test_whoever_waits_in_kubernetes_is_told_how_a_copy_goes(later: Later) -> No
         ("CopyFailed", "copying: 0 %, and failed: the pool is full", True),
     ]
     assert all(event.image == named for event in events.after(0))
+
+
+def test_a_copy_that_got_no_thread_is_not_run_later(
+    no_threads: AbstractContextManager[None],
+) -> None:
+    ran: list[str] = []
+    with ThreadPoolExecutor(1) as threads:
+        copies = BackgroundCopies(lambda _: threads, timeout=60.0)
+        with no_threads, pytest.raises(Exhausted, match="could not be started"):
+            copies.run("sim", "first", 1, lambda _: ran.append("first"))
+        copies.run("sim", "second", 1, lambda _: ran.append("second"))
+    assert ran == ["second"]
