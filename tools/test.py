@@ -1,8 +1,9 @@
 """Runs the tests that need this machine: `python -m tools.test TIER... [-- PYTEST ARGUMENTS]`.
 
 The tiers are markers: root, sanity, cluster, alerts. Says what was not run, and why. With N=2 in
-the environment in two processes, each in a mount namespace of its own: some tests copy theirs, and
-a copy of another test's mounts would keep its loop devices busy.
+the environment in two processes. As root each is in a mount namespace of its own: some tests copy
+theirs, as containers on the same machine do, and a copy of another test's mounts would keep its
+loop devices busy.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def main() -> int:
     for marker, reason in without.items():
         say(f"not run: tests marked {marker}; {reason}")
     marked = ["-m", expression(tiers, without)]
-    tests = [PYTHON, "-m", "pytest", *marked, *_processes(), *arguments]
+    tests = [*_alone(), PYTHON, "-m", "pytest", *marked, *_processes(), *arguments]
     if not lacking_root:
         loops.forget_unused()
     before = in_use()
@@ -99,8 +100,14 @@ def _processes() -> list[str]:
     number = os.environ.get("N", "0")
     if number == "0" or os.geteuid() != 0:
         return ["-n", number]
-    alone = f"unshare --mount --propagation private {shlex.quote(PYTHON)}"
-    return ["--dist", "worksteal", "--tx", f"{number}*popen//python={alone}"]
+    python = shlex.join([*_alone(), PYTHON])
+    return ["--dist", "worksteal", "--tx", f"{number}*popen//python={python}"]
+
+
+def _alone() -> list[str]:
+    """Words before a program that give it a mount namespace of its own; none without root."""
+    root = os.geteuid() == 0
+    return ["unshare", "--mount", "--propagation", "private"] if root else []
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
