@@ -92,8 +92,7 @@ class Client:
             response = await self._send(method, path, body, query or {}, timeout)
             try:
                 await _check(path, response)
-                answer: Json = json.loads(await response.read())
-                return answer
+                return _object(json.loads(await response.read()))
             finally:
                 response.release()
 
@@ -146,13 +145,13 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Client]:
 
 @contextmanager
 def _errors(path: str) -> Iterator[None]:
-    """Turn errors of the connection, and text that is not JSON, into ApiError."""
+    """Turn errors of the connection, and what is no object of Kubernetes, into ApiError."""
     try:
         yield
     except (aiohttp.ClientError, OSError, TimeoutError, config.ConfigException) as error:
         raise ApiError(f"{path}: {str(error) or type(error).__name__}") from None
-    except ValueError as error:
-        raise ApiError(f"{path}: not JSON: {error}") from None
+    except (ValueError, LookupError) as error:
+        raise ApiError(f"{path}: not understood: {error}") from None
 
 
 async def _check(path: str, response: aiohttp.ClientResponse) -> None:
@@ -165,6 +164,24 @@ async def _check(path: str, response: aiohttp.ClientResponse) -> None:
     raise ApiError(f"{path}: {response.status}: {text}", response.status)
 
 
+def _object(answer: Any) -> Json:
+    """Return the answer. Raises: ValueError if it is no object or list of Kubernetes: a proxy may
+    answer anything, and an empty list must not be made of it.
+    """
+    if isinstance(answer, dict) and isinstance(answer.get("metadata"), dict):
+        return answer
+    raise ValueError("no object of Kubernetes")
+
+
+def _event(answer: Any) -> Json:
+    """Return the event of a watch. Raises: ValueError if it is none."""
+    if isinstance(answer, dict) and isinstance(item := answer.get("object"), dict):
+        if answer["type"] != "ERROR":
+            _object(item)
+        return answer
+    raise ValueError("no event of a watch")
+
+
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
     """Yield the events, one in each line. A line may be longer than the stream's own line limit."""
     rest = b""
@@ -172,4 +189,4 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Json]:
         *whole, rest = (rest + part).split(b"\n")
         for line in whole:
             if line:
-                yield json.loads(line)
+                yield _event(json.loads(line))
