@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from driver.app.selector import EagerSelector
+from driver.app.event_loop import EventLoop
 from driver.observe.http import Answer
 
 _STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -25,7 +25,7 @@ Ended = TypeVar("Ended")
 
 def run(life: Coroutine[Any, Any, Ended]) -> Ended:
     """Run the coroutine on an event loop of its own, and return its result."""
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(EagerSelector())) as runner:
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
         return runner.run(life)
 
 

@@ -1,26 +1,31 @@
-"""An epoll selector for the event loop that polls first, and waits only if there is no event.
+"""The event loop: it releases Python's global lock only to wait.
 
-Python releases its global interpreter lock for epoll_wait(2), even if an event is there already,
-and a waiting worker takes the lock: while eight volumes were created, the event loop was
-interrupted a hundred times for each of them. A poll with timeout 0 keeps the lock.
+Python releases its global interpreter lock for each system call, even one that does not wait, and a
+waiting worker takes the lock: while eight volumes were created, the event loop was interrupted a
+hundred times for each of them. A poll with timeout 0 and a non-blocking eventfd keep the lock.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
+import os
 import platform
 import select
 import struct
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextvars import Context
 from selectors import EVENT_READ, EVENT_WRITE, EpollSelector, SelectorKey
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVarTuple
 
 MAX_EVENTS: Final = 64  # at once; the others come with the next poll
 
 # struct epoll_event: events, and a union of 8 bytes; <linux/eventpoll.h> packs it on x86-64 alone
 _EVENT: Final = struct.Struct("=Ii4x" if platform.machine() == "x86_64" else "=I4xi4x")
 
-_epoll_wait: Final = ctypes.PyDLL(None).epoll_wait  # keeps the interpreter's lock
+_unlocked: Final = ctypes.PyDLL(None)  # keeps the interpreter's lock
+_epoll_wait: Final = _unlocked.epoll_wait
 
 
 class HasFileno(Protocol):
@@ -31,6 +36,64 @@ class HasFileno(Protocol):
 
 
 File: TypeAlias = int | HasFileno
+Ts = TypeVarTuple("Ts")
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """An event loop whose thread and others wake it without releasing the interpreter's lock."""
+
+    def __init__(self) -> None:
+        super().__init__(EagerSelector())
+        self._calls = deque[asyncio.Handle]()  # of other threads
+        self._wakeups = _Wakeups()
+        self.add_reader(self._wakeups.fd, self._run_calls)
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Have `callback(*args)` called in the loop's thread, as the parent does.
+
+        Raises: RuntimeError, if the loop is closed.
+        """
+        if self.is_closed():
+            raise RuntimeError("the event loop is closed")
+        handle = asyncio.Handle(callback, args, self, context)
+        self._calls.append(handle)
+        self._wakeups.add()
+        return handle
+
+    def _run_calls(self) -> None:
+        """Call what other threads have asked for until now; what is left wakes the loop again."""
+        self._wakeups.clear()
+        try:
+            for _ in range(len(self._calls)):
+                handle = self._calls.popleft()
+                if not handle.cancelled():
+                    handle._run()  # noqa: SLF001 - as the parent does; it reports exceptions
+        finally:
+            if self._calls:
+                self._wakeups.add()
+
+
+class _Wakeups:
+    """An eventfd, which is readable from `add` to `clear`.
+
+    It is closed when nobody refers to it any more, so that no thread ever writes to another file
+    that has its number by then.
+    """
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._count = ctypes.c_uint64()
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    def add(self) -> None:
+        _unlocked.eventfd_write(self.fd, ctypes.c_uint64(1))
+
+    def clear(self) -> None:
+        _unlocked.eventfd_read(self.fd, ctypes.byref(self._count))
 
 
 class EagerSelector(EpollSelector):
