@@ -36,6 +36,7 @@ class BootJournal:
         self._path = folder / f"{boot}{_SUFFIX}"
         self._fd = -1
         self._longest = _LEAST  # bytes; then it is compacted
+        self._whole = False  # whether it is known to end with a whole line
 
     def __del__(self) -> None:
         if self._fd >= 0:
@@ -53,9 +54,14 @@ class BootJournal:
 
         After an error some of them may be written; they may be written again.
         """
-        if self._fd < 0 or not os.fstat(self._fd).st_nlink:  # somebody has removed the file
+        status = os.fstat(self._fd) if self._fd >= 0 else None
+        if status is None or not status.st_nlink:  # somebody has removed the file
             self._open()
-        if _append(self._fd, _lines(changes.items())) > self._longest:
+            status = os.fstat(self._fd)
+        whole, self._whole = self._whole, False
+        size = _append(self._fd, _lines(changes.items()), status.st_size, whole=whole)
+        self._whole = True
+        if size > self._longest:
             self._compact()
 
     def _open(self) -> None:
@@ -65,6 +71,7 @@ class BootJournal:
             self._compact()  # the records are in the removed file
             return
         self._replace(_opened(self._path))
+        self._whole = False
         for name in os.listdir(self.folder):
             if name != self._path.name:
                 with suppress(OSError):
@@ -78,7 +85,7 @@ class BootJournal:
             os.unlink(beside)
         fd = _opened(beside)
         with ClosedOnError(fd):
-            size = _append(fd, _lines(_replay(data, self._path).items()))
+            size = _append(fd, _lines(_replay(data, self._path).items()), 0, whole=True)
             os.rename(beside, self._path)
         self._replace(fd)
         self._longest = max(_LEAST, _FACTOR * size)
@@ -95,13 +102,13 @@ def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
-def _append(fd: int, data: bytes) -> int:
-    """Append lines to a file, and return its size in bytes.
+def _append(fd: int, data: bytes, former: int, *, whole: bool) -> int:
+    """Append lines to a file of `former` bytes, and return its new size in bytes.
 
-    Raises: OSError, and the file has its former size then, if that is possible.
+    `whole`: its last line is known to be whole. Raises: OSError, and the file has its former size
+    then, if that is possible.
     """
-    former = os.fstat(fd).st_size
-    if former and os.pread(fd, 1, former - 1) != b"\n":  # the last process was killed, or worse
+    if former and not whole and os.pread(fd, 1, former - 1) != b"\n":  # its process was killed
         data = b"\n" + data
     try:
         view = memoryview(data)

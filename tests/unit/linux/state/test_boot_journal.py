@@ -96,3 +96,28 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "b.journal").stat().st_size == size
     journal.write({"b": RECORD})
     assert again(tmp_path).read() == {"a": RECORD, "b": RECORD}
+
+
+def test_a_line_after_one_that_could_not_be_written_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full, and could not even give back what had been written."""
+    journal = again(tmp_path)
+    journal.write({"a": RECORD})
+
+    def half(fd: int, data: memoryview) -> int:
+        monkeypatch.undo()
+        monkeypatch.setattr(os, "write", full)
+        monkeypatch.setattr(os, "ftruncate", full)
+        return write(fd, data[:10])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write = os.write
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        journal.write({"b": RECORD})
+    monkeypatch.undo()
+    journal.write({"c": RECORD})
+    assert again(tmp_path).read() == {"a": RECORD, "c": RECORD}
