@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from driver.core.errors import CellarError, PoolSilent, PoolUnavailable
+from driver.core.ports.backend import Backend
 from driver.core.ports.pool import Pool
 
 NAME_TIMEOUT: Final = 1.5  # seconds in which a pool says whether it has a name, or an id
@@ -28,6 +29,17 @@ class Replies(Generic[T]):
 
     given: list[tuple[Pool, T]] = field(default_factory=list)
     errors: list[tuple[Pool, CellarError]] = field(default_factory=list)
+
+
+def ask_directly(pool: Pool, question: Callable[[Backend], T]) -> T:
+    """Return `question(pool.backend)`. It is called in this thread if the pool answered a moment
+    ago, else as by `ask_until_silent`. Raises: as there.
+    """
+    if pool.answers.answered_recently and not pool.answers.silent_for:
+        answer = question(pool.backend)
+        pool.answers.note()
+        return answer
+    return ask_until_silent(pool, lambda asked: question(asked.backend))
 
 
 def ask_until_silent(pool: Pool, question: Callable[[Pool], T]) -> T:

@@ -17,18 +17,13 @@ from loguru import logger
 
 from driver.core.capacity import Capacity
 from driver.core.errors import CellarError, Damaged, Invalid, NotFound, PoolSilent, PoolUnavailable
-from driver.core.ids import Key, PoolId, SnapshotId, VolumeId
+from driver.core.ids import ImageId, Key, PoolId, SnapshotId, VolumeId
 from driver.core.model import Allocation, Snapshot, Volume
 from driver.core.ports.backend import Backend
 from driver.core.ports.host import Host
 from driver.core.ports.pool import Pool
 from driver.volumes.locks import Locks, WorkerGroup
-from driver.volumes.pools.bounded_queries import (
-    LIST_TIMEOUT,
-    NAME_TIMEOUT,
-    ask_all,
-    ask_until_silent,
-)
+from driver.volumes.pools.bounded_queries import LIST_TIMEOUT, NAME_TIMEOUT, ask_all, ask_directly
 from driver.volumes.pools.call_facts import note_image
 from driver.volumes.pools.image_lists import ImageLists, unavailable_pools
 from driver.volumes.pools.pending_unpublishes import PendingUnpublishes
@@ -100,17 +95,8 @@ class Pools(ImageLists):
         return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
     def read_id(self, pool: Pool) -> PoolId:
-        """Return the pool's id. It is read in this thread if the pool answered a moment ago, else
-        in a thread of the pool.
-
-        Raises: PoolUnavailable; PoolSilent: the pool does not answer.
-        """
-        if pool.answers.answered_recently and not pool.answers.silent_for:
-            pool_id = pool.backend.id
-            pool.answers.note()
-        else:
-            pool_id = ask_until_silent(pool, lambda asked: asked.backend.id)
-        self._ids[pool.name] = pool_id
+        """Return the pool's id; see `ask_directly`. Raises: PoolUnavailable; PoolSilent."""
+        pool_id = self._ids[pool.name] = ask_directly(pool, lambda backend: backend.id)
         return pool_id
 
     def with_id(self, pool_id: PoolId) -> Pool:
@@ -198,19 +184,11 @@ class Pools(ImageLists):
 
     def volume(self, volume_id: VolumeId) -> tuple[Pool, Volume]:
         """Return the volume and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
-        pool = self.with_id(volume_id.pool)
-        if volume := pool.backend.find(volume_id):
-            note_image(volume)
-            return pool, volume
-        raise NotFound(f"no volume {volume_id} in pool {pool.name}")
+        return self._image(volume_id.pool, lambda backend: backend.find(volume_id), volume_id)
 
     def snapshot(self, snapshot_id: SnapshotId) -> tuple[Pool, Snapshot]:
         """Return the snapshot and its pool. Raises: NotFound; PoolUnavailable; Damaged."""
-        pool = self.with_id(snapshot_id.pool)
-        if snapshot := pool.backend.find(snapshot_id):
-            note_image(snapshot)
-            return pool, snapshot
-        raise NotFound(f"no snapshot {snapshot_id} in pool {pool.name}")
+        return self._image(snapshot_id.pool, lambda backend: backend.find(snapshot_id), snapshot_id)
 
     def chosen(self, request: CreateVolume) -> Pool | None:
         """Return the pool in which the new volume must be created: the named or placed one, that of
@@ -250,6 +228,27 @@ class Pools(ImageLists):
             return pool_id
 
         return pool.answers.begin(read_id)
+
+    def _image(
+        self, pool_id: PoolId, find: Callable[[Backend], SomeImage | None], image_id: ImageId
+    ) -> tuple[Pool, SomeImage]:
+        """Return the image that `find` returns, and its pool.
+
+        The pool that had the id when it was last read is not asked for it again: if it has the
+        image, it has the id. Raises: NotFound; PoolUnavailable; Damaged.
+        """
+        image = None
+        if pool := self.known_with_id(pool_id):
+            with suppress(PoolUnavailable):  # another one may have the id by now
+                image = ask_directly(pool, find)
+        if pool is None or image is None:
+            pool = self.with_id(pool_id)
+            image = find(pool.backend)
+        if image is None:
+            kind = "volume" if isinstance(image_id, VolumeId) else "snapshot"
+            raise NotFound(f"no {kind} {image_id} in pool {pool.name}")
+        note_image(image)
+        return pool, image
 
     def _find(
         self, key: Key, find: Find[SomeImage], near: Pool | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,10 @@ class Hanging(MemoryBackend):
     def id(self) -> str:
         assert self.answers.wait(10)
         return super().id
+
+    def find(self, image_id: Any) -> Any:
+        assert self.answers.wait(10)
+        return super().find(image_id)
 
     def images(self) -> Iterator[Image]:
         assert self.answers.wait(10)

@@ -46,6 +46,16 @@ def test_a_pool_is_known_by_its_id_and_by_its_name(world: World) -> None:
     assert world.pools.all() == (world.fast, world.slow)
 
 
+def test_a_volume_is_found_where_its_disk_is_by_now(world: World) -> None:
+    volume = world.create(pool="fast")
+    assert world.pools.volume(volume.id) == (world.fast, volume)
+    fast, slow = world.fast.backend, world.slow.backend
+    fast.__dict__, slow.__dict__ = slow.__dict__, fast.__dict__  # the disks were swapped
+    assert world.pools.volume(volume.id) == (world.slow, volume)
+    with pytest.raises(NotFound):
+        world.pools.volume(VolumeId(volume.id.pool, "0" * 32))
+
+
 def test_an_unknown_id_is_of_a_pool_that_is_away_and_says_which_are(world: World) -> None:
     pool, backend = anonymous("disk")
     pools = Pools([world.fast, pool])
