@@ -56,9 +56,9 @@ class LinuxHost:
         with _failing_as(f"{fs} on {path} could not be given a UUID of its own"):
             filesystem.new_uuid(path, fs, block_size=block_size)
 
-    def check(self, device: Device, fs: FsType) -> None:
+    def check(self, device: Device, fs: FsType) -> Bytes:
         with _failing_as(f"{device.path} could not be read"):
-            filesystem.check(device.path, fs)
+            return filesystem.check(device.path, fs)
 
     def fit(self, device: Device, fs: FsType) -> None:
         with _failing_as(f"{device.path} could not be read"):

@@ -35,7 +35,17 @@ def other_than(fs: FsType) -> list[FsType]:
 @pytest.mark.parametrize("fs", FsType)
 def test_what_was_made_passes_the_check(under_test: BackendUnderTest, fs: FsType) -> None:
     device = under_test.pool.backend.attach(formatted(under_test, fs), read_only=False)
-    under_test.pool.host.check(device, fs)
+    assert under_test.pool.host.check(device, fs) == 0
+
+
+@pytest.mark.parametrize("fs", FsType)
+def test_the_check_says_how_much_of_a_longer_device_is_not_used(
+    under_test: BackendUnderTest, fs: FsType
+) -> None:
+    backend, volume = under_test.pool.backend, formatted(under_test, fs)
+    device = backend.attach(volume, read_only=False)
+    backend.resize(volume, volume.size + 64 * MIB)
+    assert under_test.pool.host.check(device, fs) == 64 * MIB
 
 
 @pytest.mark.parametrize("fs", FsType)

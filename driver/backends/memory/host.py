@@ -73,13 +73,14 @@ class MemoryHost(MemoryDevices):
         else:
             self.write(path, 0, filesystem.encode(changed))
 
-    def check(self, device: Device, fs: FsType) -> None:
+    def check(self, device: Device, fs: FsType) -> Bytes:
         header = self.probe(device.path)
         if not header or header.fs is not fs:
             carried = filesystem.describe(header)
             raise Refused(f"{device.path} should carry {fs} and carries {carried}")
-        if header.size > self.size(device):
+        if header.size > (size := self.size(device)):
             raise Refused(f"{fs} on {device.path} has {header.size} bytes, more than the device")
+        return size - header.size
 
     def fit(self, device: Device, fs: FsType) -> None:
         """No-op: a simulated machine can always grow a mounted filesystem."""

@@ -40,8 +40,9 @@ class Host(Protocol):
         of the volume's device, in bytes. Raises: Refused: there is no `fs` on `path`; Failed.
         """
 
-    def check(self, device: Device, fs: FsType) -> None:
+    def check(self, device: Device, fs: FsType) -> Bytes:
         """Verify that `device` has the filesystem `fs`, and repair what can be repaired safely.
+        Returns how many bytes of the device are beyond the filesystem.
 
         Raises: Refused: it has something else, or is damaged; nothing was written.
         """

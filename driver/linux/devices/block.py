@@ -23,8 +23,12 @@ _LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 def size(device: Path) -> Bytes:
     """Return the size of a block device in bytes. Raises: OSError."""
     with Opened(device, os.O_RDONLY) as fd:
-        answer = fcntl.ioctl(fd, BLKGETSIZE64, bytes(8))
-    return int.from_bytes(answer, "little")
+        return size_of_opened(fd)
+
+
+def size_of_opened(fd: int) -> Bytes:
+    """Return the size in bytes of a block device by its open descriptor. Raises: OSError."""
+    return int.from_bytes(fcntl.ioctl(fd, BLKGETSIZE64, bytes(8)), "little")
 
 
 def set_read_only(device: Path, *, read_only: bool) -> None:

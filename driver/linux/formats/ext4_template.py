@@ -67,16 +67,16 @@ class Templates:
         self._lock = Lock()
         self._kept: dict[tuple[Bytes, tuple[str, ...]], Template] = {}
 
-    def make(self, path: Path, words: Sequence[str], mkfs: Mkfs) -> None:
-        """Create a filesystem in the new sparse file `path`, as `mkfs(path)` would.
+    def make(self, path: Path, size: Bytes, words: Sequence[str], mkfs: Mkfs) -> None:
+        """Create a filesystem in the new sparse file `path` of `size` bytes, as `mkfs(path)` would.
 
         `words`: the options and values that `mkfs` uses, which identify the template together with
         the size. Raises: what `mkfs` raises; OSError.
         """
-        key = (path.stat().st_size, tuple(words))
-        if key[0] > LARGEST:
+        key = (size, tuple(words))
+        if size > LARGEST:
             mkfs(path)
-        elif template := self._find(key) or self._keep(key, capture(key[0], mkfs)):
+        elif template := self._find(key) or self._keep(key, capture(size, mkfs)):
             template.write(path)
         else:
             mkfs(path)

@@ -19,6 +19,7 @@ from driver.core import errnos
 from driver.core.errors import Busy, CellarError, Failed, Invalid, Refused, Unusable
 from driver.core.model import Bytes, FsType
 from driver.linux import command
+from driver.linux.descriptors import Opened
 from driver.linux.devices import block, loop
 from driver.linux.formats import btrfs, ext4, superblock, xfs
 from driver.linux.formats.ext4_template import Templates
@@ -115,8 +116,8 @@ def run_mkfs(path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str
         command.run([*row.mkfs, *words, to], timeout=_MKFS_TIMEOUT)
 
     try:
-        if row.templates and not options and stat.S_ISREG(path.stat().st_mode):
-            row.templates.make(path, words, mkfs)
+        if row.templates and not options and stat.S_ISREG((status := path.stat()).st_mode):
+            row.templates.make(path, status.st_size, words, mkfs)
         else:
             mkfs(path)
     except command.CommandError as error:
@@ -174,22 +175,26 @@ def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
         raise Failed(f"{fs} on {path} still shows its old UUID")
 
 
-def check(device: Path, fs: FsType) -> None:
+def check(device: Path, fs: FsType) -> Bytes:
     """Verify that `device` has all of a filesystem `fs`; repair a damaged ext4 if that is safe.
 
-    Only a damaged ext4 is written to. Raises: Refused, if it has something else, the filesystem is
-    larger than the device, or it cannot be repaired; OSError.
+    Only a damaged ext4 is written to. Returns how many bytes of the device are beyond the
+    filesystem. Raises: Refused, if it has something else, the filesystem is larger than the device,
+    or it cannot be repaired; OSError.
     """
-    carried, row = read_superblock(device), _ROWS[fs]
-    if carried is None or carried.fs is not fs:
-        name = _type_name(carried)
-        raise Refused(f"{device} should carry {fs} and carries {name}; nothing was written")
-    if carried.size > (size := block.size(device)):
-        raise Refused(f"{fs} on {device} has {carried.size} bytes, the device only {size}")
+    row = _ROWS[fs]
+    with Opened(device, os.O_RDONLY) as fd:  # once: its last user closes it with all its pages
+        carried = superblock.read_opened(fd)
+        if carried is None or carried.fs is not fs:
+            name = _type_name(carried)
+            raise Refused(f"{device} should carry {fs} and carries {name}; nothing was written")
+        if carried.size > (size := block.size_of_opened(fd)):
+            raise Refused(f"{fs} on {device} has {carried.size} bytes, the device only {size}")
     if carried.errors and row.repair:
         row.repair(device)
     elif carried.errors:
         raise Refused(f"{fs} on {device} is marked damaged; run `{row.cure} {device}` yourself")
+    return size - carried.size
 
 
 def grow_unmounted(device: Path, fs: FsType) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import KIB, Bytes, FsType
+from driver.linux.descriptors import Opened
 
 PAGE: Final = 4 * KIB
 
@@ -85,12 +86,14 @@ def read(path: Path) -> Superblock | None:
 
     Raises: OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
-        return parse(lambda at: os.pread(fd, PAGE, at))
-    finally:
-        os.close(fd)
+    with Opened(path, os.O_RDONLY) as fd:
+        return read_opened(fd)
+
+
+def read_opened(fd: int) -> Superblock | None:
+    """Return what `read` does, by an open descriptor. Raises: OSError."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
+    return parse(lambda at: os.pread(fd, PAGE, at))
 
 
 def ext4_smallest_group(path: Path) -> Bytes:

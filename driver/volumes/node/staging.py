@@ -118,17 +118,19 @@ def _put_filesystem(
     reach(FailPoint.STAGE_ATTACHED)
     if mount_point and clear_broken(pool, volume, device, mount_point):
         mount_point = None
+    may_grow = True
     if mount_point:
         refuse_other_access(mount_point, read_only=read_only)
         _refuse_other_options(mount_point, volume, fs, capability)
         _record(volume, device, request, records, undo)
     else:
-        mount(pool, volume, device, request, records, is_new=is_new)
+        may_grow = mount(pool, volume, device, request, records, is_new=is_new)
         undo.callback(records.remove, staging, volume.id)
         undo.callback(pool.host.unmount, staging)
         reach(FailPoint.STAGE_MOUNTED)
     if not read_only:
-        growth.grow_if_possible(pool, volume, device, staging, fs)
+        if may_grow:
+            growth.grow_if_possible(pool, volume, device, staging, fs)
         reach(FailPoint.STAGE_GROWN)
     return device
 
@@ -161,9 +163,10 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who records it
     records: MountRecords,
     *,
     is_new: bool = False,
-) -> None:
+) -> bool:
     """Mount the volume's filesystem at the staging path. If it is not mounted elsewhere, it is
-    first checked, and grown on kernels that cannot grow it while mounted.
+    first checked, and grown on kernels that cannot grow it while mounted. Returns False if it is
+    known to fill its device.
 
     `device`: of an encrypted volume the open container, so that no secret is needed. `is_new`: this
     call attached the device, so the volume is mounted nowhere. Raises: Refused: the filesystem is
@@ -171,16 +174,18 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who records it
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere
+    may_grow = True
     if is_new or all(mounted.node for mounted in host.mount_points(device)):
         encryption.ensure_new_uuid(pool, volume, device)
-        host.check(device, fs)
-        growth.fit(pool, volume, device, fs)
+        if may_grow := host.check(device, fs) > 0:
+            growth.fit(pool, volume, device, fs)
     reach(FailPoint.STAGE_CHECKED)
     read_only, options = reads_only(volume, request.capability), request.capability.options
     with ExitStack() as undo:
         _record(volume, device, request, records, undo)
         host.mount(device, request.staging, fs, options, read_only=read_only)
         undo.pop_all()
+    return may_grow
 
 
 def _record(

@@ -97,9 +97,9 @@ class SimulatedHost(MemoryHost):
 
         super().copy(source, to, extents, later)
 
-    def check(self, device: Device, fs: FsType) -> None:
+    def check(self, device: Device, fs: FsType) -> Bytes:
         self.checked.append(device.path)
-        super().check(device, fs)
+        return super().check(device, fs)
 
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:
         if error := self.errors.get("grow"):

@@ -44,7 +44,7 @@ def test_it_is_what_mkfs_makes(tmp_path: Path, size: Bytes) -> None:
     plain, first, second = (image(tmp_path / name, size) for name in ("plain", "first", "second"))
     mkfs(plain)
     for each in (first, second):
-        templates.make(each, words(each), mkfs)
+        templates.make(each, each.stat().st_size, words(each), mkfs)
     assert len(mkfs.runs) == 2
     for each in (first, second):
         check(FsType.EXT4, each)
@@ -58,7 +58,7 @@ def test_all_superblocks_have_its_uuid(tmp_path: Path) -> None:
     templates, mkfs = Templates(), Mkfs()
     for name in ("first", "second"):
         where = image(tmp_path / name, 2 * GIB)
-        templates.make(where, words(where), mkfs)
+        templates.make(where, where.stat().st_size, words(where), mkfs)
         said = described(where)
         backups = re.findall(r"Backup superblock at (\d+)", said)
         assert len(backups) == 5  # of 16 groups: 1, 3, 5, 7, 9
@@ -79,7 +79,7 @@ def test_two_brothers_live_side_by_side(attach: Attach, tmp_path: Path) -> None:
     templates, mkfs = Templates(), Mkfs()
     for name in ("first", "second"):
         where = image(tmp_path / name)
-        templates.make(where, words(where), mkfs)
+        templates.make(where, where.stat().st_size, words(where), mkfs)
     volumes = [attach(FsType.EXT4, image=tmp_path / name) for name in ("first", "second")]
     for volume in volumes:
         for number in range(300):  # enough for an indexed directory
@@ -97,9 +97,9 @@ def test_two_brothers_live_side_by_side(attach: Attach, tmp_path: Path) -> None:
 def test_other_words_make_another_template(tmp_path: Path) -> None:
     templates, plain, other = Templates(), Mkfs(), Mkfs("-m", "0")
     where = image(tmp_path / "image")
-    templates.make(where, words(where), plain)
+    templates.make(where, where.stat().st_size, words(where), plain)
     where = image(where)
-    templates.make(where, [*words(where), "-m", "0"], other)
+    templates.make(where, where.stat().st_size, [*words(where), "-m", "0"], other)
     assert len(other.runs) == 1
     assert re.search(r"Reserved block count: +0\n", described(where))
 
@@ -117,7 +117,7 @@ def test_templates_are_few_and_young(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def runs(size: Bytes) -> int:
         before = len(mkfs.runs)
-        templates.make(image(where, size), words(where), mkfs)
+        templates.make(image(where, size), size, words(where), mkfs)
         check(FsType.EXT4, where)
         return len(mkfs.runs) - before
 
@@ -132,7 +132,7 @@ def test_templates_are_few_and_young(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_beyond_some_size_mkfs_writes_straight_into_the_image(tmp_path: Path) -> None:
     templates, mkfs = Templates(), Mkfs()
     where = image(tmp_path / "image", ext4_template.LARGEST + MIB)
-    templates.make(where, words(where), mkfs)
+    templates.make(where, where.stat().st_size, words(where), mkfs)
     assert mkfs.runs == [where]
     check(FsType.EXT4, where)
 
@@ -143,7 +143,7 @@ def test_what_is_not_known_is_made_and_renewed_by_the_programs(
 ) -> None:
     templates, mkfs = Templates(), Mkfs("-O", "^resize_inode," + features)
     where = image(tmp_path / "image")
-    templates.make(where, words(where), mkfs)
+    templates.make(where, where.stat().st_size, words(where), mkfs)
     assert mkfs.runs[-1] == where
     at_first = uuid_in(where)
     refuses(ext4_uuid.new_uuid, where)

@@ -42,6 +42,11 @@ def test_a_growth_that_is_impossible_keeps_nobody_from_the_data(
     assert world.mounter.stats(GetVolumeStats(clone.id, target)).faults == ()
 
 
+def test_a_filesystem_that_fills_its_volume_is_not_asked_to_grow(world: World) -> None:
+    world.host.errors = dict.fromkeys(("fit", "grow"), AssertionError("asked"))
+    world.stage(world.create())
+
+
 def test_a_filesystem_that_breaks_when_it_is_to_grow_is_not_given_to_a_pod(world: World) -> None:
     source = world.create()
     clone = world.create("c", source=source.id, range=CapacityRange(2 * SIZE))

@@ -11,7 +11,7 @@ import pytest
 from driver.core.devices import Device
 from driver.core.errors import CellarError, Refused
 from driver.core.faults import FaultKind
-from driver.core.model import FsType, Limits, Volume
+from driver.core.model import Bytes, FsType, Limits, Volume
 from driver.core.ports.io_limits import NO_LIMITS
 from driver.volumes.node import attachment
 from driver.volumes.requests import Capability, DeleteVolume, GetVolume
@@ -56,9 +56,9 @@ def test_what_the_driver_does_at_a_device_is_not_limited(
     found: list[dict[int, Limits]] = []
     check, unmount_top = world.host.check, world.host.unmount_top
 
-    def note_check(device: Device, fs: FsType) -> None:
+    def note_check(device: Device, fs: FsType) -> Bytes:
         found.append(_all_limits(world))
-        check(device, fs)
+        return check(device, fs)
 
     def note_unmount(target: Path) -> None:
         found.append(_all_limits(world))
