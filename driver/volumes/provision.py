@@ -115,6 +115,10 @@ class Provisioner:
             raise Refused(f"volume {volume.id} is held: `cellar release` allows deleting it again")
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
+        if volume.luks_key_id is None:
+            with suppress(Refused):  # it is attached, mostly by a call that was interrupted
+                pool.backend.delete(volume.id)
+                return
         if device := attachment.contents_device(pool, volume):
             if mounts := pool.host.mount_points(device):
                 targets = ", ".join(str(mount.target) for mount in mounts)

@@ -28,6 +28,26 @@ def test_attach_twice_gives_the_same_device(under_test: BackendUnderTest) -> Non
     assert under_test.pool.backend.attached(volume.id) == device
 
 
+def test_what_is_attached_is_not_attached_once_more(under_test: BackendUnderTest) -> None:
+    backend, volume = under_test.pool.backend, create_volume(under_test)
+    device = backend.attach_if_detached(volume, read_only=False)
+    assert device is not None
+    assert backend.attached(volume.id) == device
+    for read_only in (True, False):
+        assert backend.attach_if_detached(volume, read_only=read_only) is None
+    under_test.restart()
+    backend = under_test.pool.backend
+    assert backend.attach_if_detached(volume, read_only=False) is None
+    assert backend.attached(volume.id) == device
+    backend.detach(volume.id)
+    assert backend.attach_if_detached(volume, read_only=False) is not None
+
+
+def test_what_does_not_exist_is_attached_by_nobody(under_test: BackendUnderTest) -> None:
+    with pytest.raises(NotFound):
+        under_test.pool.backend.attach_if_detached(a_volume(under_test.pool), read_only=False)
+
+
 def test_an_attached_volume_is_found_after_a_restart(under_test: BackendUnderTest) -> None:
     volume = create_volume(under_test)
     device = under_test.pool.backend.attach(volume, read_only=False)

@@ -181,10 +181,16 @@ class Loopfile(CopyingPool):
 
     def attach(self, image: Volume, *, read_only: bool) -> Device:
         with self._opened() as root:
-            known = self._catalogue.volume(image.id)
-            disk = self._repairer.ensure_complete(root, known)
-            self._ledger.mark_attached(str(known.id))
-            return self._loops.attach(disk, known, read_only=read_only)
+            known, disk = self._ready(root, image)
+            status = self._loops.find(disk, known.id)
+            return self._loops.attach(disk, known, status, read_only=read_only)
+
+    def attach_if_detached(self, image: Volume, *, read_only: bool) -> Device | None:
+        with self._opened() as root:
+            if self._loops.find(layout.disk(root, image.id), image.id):
+                return None
+            known, disk = self._ready(root, image)
+            return self._loops.attach(disk, known, None, read_only=read_only)
 
     def attached(self, image_id: ImageId) -> Device | None:
         with self._opened() as root:
@@ -210,6 +216,13 @@ class Loopfile(CopyingPool):
             return self._catalogue.read_again(
                 root, image_id, lambda image: self._accounts.record_again(image_id, image)
             )
+
+    def _ready(self, root: Path, image: Volume) -> tuple[Volume, Path]:
+        """Return a volume that is about to be attached, as it is recorded, and its file."""
+        known = self._catalogue.volume(image.id)
+        disk = self._repairer.ensure_complete(root, known)
+        self._ledger.mark_attached(str(known.id))
+        return known, disk
 
     def _fill(self, disk: Path, image: Image, source: Path | None, prepare: Prepare) -> None:
         """Make the file of an image and let `prepare` fill it. Raises: NoSpace, OSError."""

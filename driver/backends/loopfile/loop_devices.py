@@ -78,16 +78,17 @@ class LoopDevices:
             self.guard(status, image)
         return device_from_status(status)
 
-    def attach(self, disk: Path, volume: Volume, *, read_only: bool) -> Device:
+    def attach(
+        self, disk: Path, volume: Volume, status: loop.Status | None, *, read_only: bool
+    ) -> Device:
         """Return the device of the volume. Binds a new one if there is none; otherwise restores its
-        settings.
+        settings. `status`: what `find` has just returned.
 
         A device that is bound with the other `read_only` is detached first. A raw block volume is
         always bound writable, and then made read-only by BLKROSET.
 
         Raises: Refused if `read_only` would change while the device is in use or mounted; OSError.
         """
-        status = self.find(disk, volume.id)
         binds_read_only = read_only and not is_exposed(volume)
         if status and status.read_only is not binds_read_only:
             self._detach(status, volume.id)

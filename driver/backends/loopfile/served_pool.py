@@ -109,8 +109,10 @@ class ServedPool:
         return self._options.allocation
 
     def block_size(self, fs: FsType | None) -> Bytes:
+        if fs:
+            return 4096
         self._root.ensure_available()
-        return 4096 if fs else self._accounts.bounds.raw_block_size
+        return self._accounts.bounds.raw_block_size
 
     def state(self) -> PoolState:
         return PoolState(

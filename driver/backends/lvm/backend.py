@@ -195,6 +195,9 @@ class Lvm:
         reach(FailPoint.ATTACH_CONFIGURED)
         return device
 
+    def attach_if_detached(self, image: Volume, *, read_only: bool) -> Device | None:
+        return None if self.attached(image.id) else self.attach(image, read_only=read_only)
+
     def attached(self, image_id: ImageId) -> Device | None:
         self._pool.refresh()
         return self._devices.find(image_id)

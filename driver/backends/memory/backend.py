@@ -118,8 +118,7 @@ class MemoryBackend:
     def find(self, image_id: SnapshotId) -> Snapshot | None: ...
     def find(self, image_id: ImageId) -> Image | None:
         with self._lock:
-            stored = self._stored.get(image_id)
-            return stored.image if stored else None
+            return stored.image if (stored := self._stored.get(image_id)) else None
 
     def images(self) -> Iterator[Image]:
         with self._lock:
@@ -204,10 +203,12 @@ class MemoryBackend:
                 stored.device = self._host.plug(str(image.id), stored.disk, read_only=read_only)
             return stored.device
 
+    def attach_if_detached(self, image: Volume, *, read_only: bool) -> Device | None:
+        return None if self.attached(image.id) else self.attach(image, read_only=read_only)
+
     def attached(self, image_id: ImageId) -> Device | None:
         with self._lock:
-            stored = self._stored.get(image_id)
-            return stored.device if stored else None
+            return stored.device if (stored := self._stored.get(image_id)) else None
 
     def detach(self, image_id: ImageId) -> None:
         with self._lock:

@@ -128,6 +128,11 @@ class Backend(Protocol):
         `read_only`: whether the device refuses writes.
         """
 
+    def attach_if_detached(self, image: Volume, *, read_only: bool) -> Device | None:
+        """Attach an image as `attach` does; return None, and nothing was changed, if it is attached
+        already.
+        """
+
     def attached(self, image_id: ImageId) -> Device | None:
         """Return the device to which the image is attached, or None."""
 

@@ -95,16 +95,15 @@ def _ensure_attached(
 
     Raises: Refused: it is in use read-only and has to be writable.
     """
-    device = pool.backend.attached(volume.id)
-    if device and device.read_only and not read_only:
-        if mounts := pool.host.mount_points(device):
-            raise Refused(f"{device.path} is read-only, and in use so at {mounts[0].target}")
-        with io_limits.removed(pool, device):
+    device = pool.backend.attach_if_detached(volume, read_only=read_only)
+    if device is None and (present := pool.backend.attached(volume.id)):
+        if read_only or not present.read_only:
+            return pool.backend.attach(volume, read_only=present.read_only), False
+        if mounts := pool.host.mount_points(present):
+            raise Refused(f"{present.path} is read-only, and in use so at {mounts[0].target}")
+        with io_limits.removed(pool, present):
             pool.backend.detach(volume.id)  # left behind by a reader
-        device = None
-    if device:
-        return pool.backend.attach(volume, read_only=device.read_only), False
-    device = pool.backend.attach(volume, read_only=read_only)
+    device = device or pool.backend.attach(volume, read_only=read_only)
     undo.callback(pool.backend.detach, volume.id)
     return device, True
 

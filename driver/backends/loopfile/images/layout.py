@@ -130,18 +130,23 @@ def _fill_disk(building: Path, fill: Callable[[Path], None]) -> None:
 
 
 def verified_image(root: Path, image: Image) -> Path:
-    """Return the file of an image after checking that it exists and is not too short.
+    """Return the file of an image after the check of `verified_status`. Raises: as there."""
+    verified_status(root, image)
+    return disk(root, image.id)
+
+
+def verified_status(root: Path, image: Image) -> os.stat_result:
+    """Return the status of an image's file after checking that it exists and is not too short.
 
     Raises: Damaged if it is missing, or shorter than recorded; OSError if that cannot be found out.
     """
-    path = disk(root, image.id)
     try:
-        size = os.stat(path).st_size
+        status = os.stat(disk(root, image.id))
     except OSError as error:
         raise Damaged(missing_file_fault(image, error).text) from error
-    if size < image.size:
-        raise Damaged(short_file_fault(image, size).text)
-    return path
+    if status.st_size < image.size:
+        raise Damaged(short_file_fault(image, status.st_size).text)
+    return status
 
 
 def mark_freezing(root: Path, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:

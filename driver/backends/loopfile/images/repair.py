@@ -56,10 +56,12 @@ class ImageRepairer:
         What cannot be repaired is logged and does not prevent the attachment. Raises: Damaged if
         the file is missing, or shorter than recorded.
         """
-        disk = layout.verified_image(root, volume)
+        disk, status = layout.disk(root, volume.id), layout.verified_status(root, volume)
         try:
-            self._cut(root, volume)
-            if lacking := _holes(volume, os.stat(disk)):
+            if status.st_size > volume.size:
+                self._cut(root, volume)
+                status = os.stat(disk)
+            if lacking := _holes(volume, status):
                 self._fill(root, volume, lacking)
         except (CellarError, OSError) as error:
             logger.error("{} stays as it is: {}", volume.id, error)
