@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 _POLYNOMIAL: Final = 0x82F63B78  # 0x1EDC6F41 with its bits reversed: RFC 3720, appendix B.4
@@ -10,11 +11,38 @@ MASK: Final = 0xFFFFFFFF
 
 def crc32c(*pieces: bytes) -> int:
     """Return the checksum of the concatenated `pieces`; takes about 50 ns for each byte."""
-    crc, table = MASK, _TABLE
+    crc = MASK
     for piece in pieces:
-        for byte in piece:
-            crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+        crc = _continue(crc, piece)
     return crc ^ MASK
+
+
+def changed_bits(difference: bytes, behind: int) -> int:
+    """Return the bits that change in the checksum of data into which `difference` is XORed.
+
+    CRC is linear, so they do not depend on the data. `behind`: how many bytes follow the changed
+    ones; it takes no longer with more of them, but for the first time.
+    """
+    state = _continue(0, difference)
+    changed = 0
+    for bit, carried in enumerate(_behind(behind)):
+        if state >> bit & 1:
+            changed ^= carried
+    return changed
+
+
+@cache
+def _behind(count: int) -> tuple[int, ...]:
+    """Return what becomes of each bit of a remainder, the lowest first, by `count` zero bytes."""
+    return tuple(_continue(1 << bit, bytes(count)) for bit in range(32))
+
+
+def _continue(crc: int, data: bytes) -> int:
+    """Return the remainder of `data` behind what has the remainder `crc`."""
+    table = _TABLE
+    for byte in data:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
+    return crc
 
 
 def _entry(value: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.core.model import Bytes
-from driver.linux.formats.crc32c import MASK, crc32c
+from driver.linux.formats.crc32c import MASK, changed_bits, crc32c
 from driver.linux.formats.superblock import Block, require, rewrite
 
 _FIRST: Final = 1024  # where the first superblock is; a backup is at the start of its group
@@ -73,11 +73,11 @@ def superblocks(read: Read) -> list[Block]:
 def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
     """Yield the superblocks with the UUID `new` (16 bytes) and correct checksums.
 
-    Because CRC is linear, the same change at the same offset changes all checksums by the same
-    bits.
+    The same change at the same offset changes all checksums by the same bits.
     """
-    first = blocks[0].data
-    turned = _crc(first) ^ _crc(_with_checksum(first[: _UUID.start] + new + first[_UUID.stop :]))
+    old = blocks[0].data[_UUID]
+    difference = bytes(one ^ other for one, other in zip(old, new, strict=True))
+    turned = changed_bits(difference, _CRC.start - _UUID.stop)
     for block in blocks:
         before, between = block.data[: _UUID.start], block.data[_UUID.stop : _CRC.start]
         crc = (_crc(block.data) ^ turned).to_bytes(4, "little")

@@ -107,7 +107,7 @@ def entry(mount_id: int) -> Mount | None:
             return None
         raise
     mount = _parse(data)
-    return mount if mount.target != Path() else None
+    return mount if str(mount.target) != "." else None
 
 
 def _ask(mount_id: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driver.linux.formats.crc32c import crc32c
+from driver.linux.formats.crc32c import changed_bits, crc32c
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,16 @@ from driver.linux.formats.crc32c import crc32c
 )
 def test_the_vectors_come_out(data: bytes, expected: int) -> None:
     assert crc32c(data) == expected
+
+
+@pytest.mark.parametrize("behind", [0, 1, 900])
+@pytest.mark.parametrize("difference", [b"", b"\0", b"\1\0\xff" * 5, bytes(range(16))])
+def test_a_change_changes_every_checksum_by_the_same_bits(difference: bytes, behind: int) -> None:
+    for filling in (b"\0", b"\x5a", b"\xff"):
+        before, changed, after = (filling * length for length in (7, len(difference), behind))
+        new = bytes(one ^ other for one, other in zip(changed, difference, strict=True))
+        bits = crc32c(before, changed, after) ^ crc32c(before, new, after)
+        assert changed_bits(difference, behind) == bits
 
 
 def test_parts_are_as_good_as_the_whole() -> None:
