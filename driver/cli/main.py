@@ -62,14 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _print_version()
     chosen = words[0] if words and words[0] in COMMANDS else None
     if chosen and not COMMANDS[chosen].attribute:
-        # Otherwise gRPC gives up its threads if the kernel refuses a child process, for good.
-        os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
-        # The first process of a container loses a signal that comes before its handler.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        if arguments is None:
+            _prepare_server()
         status: int = _module(chosen).main(words[1:])
         return status
     result = app(chosen)(words, prog_name="cellar", standalone_mode=True)
     return int(result or 0)
+
+
+def _prepare_server() -> None:
+    """Prepare this process for `serve` or `route`, before anything of them is loaded."""
+    # Otherwise gRPC gives up its threads if the kernel refuses a child process, for good.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+    # The first process of a container loses a signal that comes before its handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 def _complete() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tomllib
@@ -34,6 +35,7 @@ def test_the_version_is_that_of_pyproject(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_serve_is_sent_on_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     heard: list[list[str]] = []
 
     def told(words: list[str]) -> int:
@@ -43,6 +45,7 @@ def test_serve_is_sent_on_with_its_words(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(serve, "main", told)
     assert main.main(["serve", "--endpoint", "/s"]) == 7
     assert heard == [["--endpoint", "/s"]]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask  # that of the tests' own process
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"], ["volumes", "--help"]])
