@@ -22,11 +22,12 @@ T = TypeVar("T")
 
 
 class NodeResources:
-    """The objects that all pools of one node share. Each is made when the first pool needs it.
+    """The objects that all pools of one node share. Each object is made when the first pool needs
+    it.
 
-    `owner`: the driver's name, with which pools are marked. `pool_records`: which pool was found at
-    which location, stored outside of the pools. `pods_group`: the control group of all pods; None:
-    it is searched for.
+    `owner`: the driver's name, with which pools are marked. `pool_records`: which pool was
+    found at which location, stored outside of the pools. `pods_group`: the control group of all
+    pods; None: the driver searches for it.
     """
 
     def __init__(
@@ -49,21 +50,24 @@ class NodeResources:
 
     @cached_property
     def host(self) -> LinuxHost:
-        """Return the port to the machine's kernel, for filesystems and mounts."""
+        """Return the object that formats, mounts and examines filesystems on this machine (the
+        Host port).
+        """
         return LinuxHost()
 
     @cached_property
     def crypt(self) -> LinuxCrypt:
-        """Return the port to LUKS encryption."""
+        """Return the object that formats, opens and closes LUKS containers (the Crypt port)."""
         return LinuxCrypt(self._luks, cgroup.memory_limit())
 
     @cached_property
     def io_limits(self) -> LinuxIoLimits:
-        """Return the port that limits the IO of pods."""
+        """Return the object that enforces limits on the IO of pods (the IoLimits port)."""
         return LinuxIoLimits(partial(pods_cgroup.find, self._pods_group))
 
     def shared(self, make: Callable[[NodeResources], T]) -> T:
-        """Return one value for all pools of a type: the result of the first call of `make(self)`.
+        """Return an object that all pools of a type share: the result of the first call of
+        `make(self)`.
 
         `make`: a module-level function, which is also the key under which its result is stored.
         """

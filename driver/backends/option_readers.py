@@ -55,7 +55,7 @@ def read_reserve(text: str) -> str:
 
 def read_disk(text: str) -> DiskSource:
     """Return which disk `text` names: by its filesystem's UUID or label, or by its path. Raises:
-    ValueError.
+    ValueError: it has none of these forms.
     """
     if not re.fullmatch(DISK, text, re.ASCII) or ".." in text.split("/"):
         raise ValueError("UUID=..., LABEL=... or a path below /dev is expected")

@@ -24,10 +24,10 @@ RESTS: Final = 49  # times what a step cost: two per cent of a processor, then
 class Background:
     """Runs rounds of work in a thread that uses a small share of a processor.
 
-    `steps`: called once for each round; returns the steps of that round, none if there is nothing
-    to do. `rests`: how long the thread sleeps after a step, as a multiple of the step's processor
-    time. At most one thread exists, and it ends with its round. CellarError and OSError end a round
-    early and are logged.
+    `steps`: called once for each round; returns the steps of that round, none if there is
+    nothing to do. `rests`: how long the thread sleeps after a step, as a multiple of the step's
+    processor time. At most one thread exists, and it ends with its round. A CellarError or
+    OSError ends the round early and is logged.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Background:
             self._stop, self._thread = stop, thread
 
     def stop(self) -> None:
-        """End the running round after its current step, without waiting for that."""
+        """End the running round after its current step, without waiting for its end."""
         with self._lock:
             self._stop.set()
 

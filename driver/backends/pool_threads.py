@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 
 class Answering:
-    """The Answers port (see core.answers), implemented with threads. Thread-safe.
+    """Makes the calls on one pool in threads of its own, so that a caller need not wait for the
+    pool's disk (the Answers port). Thread-safe.
 
     A thread is started when a call needs one, up to THREADS.
     """

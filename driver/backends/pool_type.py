@@ -26,7 +26,9 @@ Reader: TypeAlias = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
-    """A pool as configured, in text: only its pool type can interpret location and options."""
+    """The configuration of a pool as text, from `--pool NAME=TYPE:LOCATION,OPTION=VALUE`. Only the
+    pool type can interpret the location and the options.
+    """
 
     name: str
     type: str
@@ -36,7 +38,7 @@ class PoolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredPool(Generic[LocationT, OptionsT]):
-    """A configured pool whose location and options were parsed by its pool type."""
+    """The configuration of a pool, with the location and options as its pool type parsed them."""
 
     name: str
     location: LocationT
@@ -50,12 +52,15 @@ def _check_nothing(*_: Any) -> Iterable[Finding]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PoolType(Generic[LocationT, OptionsT]):
-    """A type of pool, with everything that the program needs beside its backend.
+    """A type of pool, such as loopfile or lvm: how its configuration is parsed, and how a pool is
+    opened, initialised and checked.
 
-    `name`: as in `--pool NAME=TYPE:LOCATION`. `read_location`: parses a location. `readers`: the
-    parser of each option, by its name; the values are keyword arguments of `options`.
-    `keeps_state`: False if all data of a pool is lost when the process ends. `silent_after`:
-    seconds without an answer after which a pool counts as unavailable.
+    `name`: as in `--pool NAME=TYPE:LOCATION`. `read_location`: parses a location. `readers`:
+    the parser of each option, by its name; the values are keyword arguments of `options`.
+    `open`: returns the pool; `initialise`: makes the location a pool of the named driver, None:
+    no pool has to be made; `check`: yields what `cellar doctor` reports. `keeps_state`: False
+    if all data of a pool is lost when the process ends. `silent_after`: seconds without an
+    answer after which a pool counts as unavailable.
     """
 
     name: str

@@ -32,8 +32,9 @@ def quiesced(
 ) -> Iterator[None]:
     """Flush devices and freeze the filesystems on them for the duration of the `with` block.
 
-    `devices`: those of the attached volumes. `mark(volumes)`: a context manager that durably marks
-    the volumes whose filesystems may be left frozen. `bound`: seconds that the block may take.
+    `devices`: the devices of the attached volumes. `mark(volumes)`: a context manager that
+    durably marks `volumes`, so that their filesystems are thawed after a crash. `bound`:
+    seconds that the block may take.
 
     Raises: Busy, on exit, if the block took longer; Refused, if a device cannot be flushed or a
     filesystem cannot be frozen; OSError; what `mark` raises.
@@ -67,7 +68,8 @@ def flush(devices: Mapping[VolumeId, Device]) -> dict[VolumeId, Path]:
 def time_limit(bound: float, clock: Callable[[], float] = monotonic) -> Iterator[None]:
     """Raise Busy at the end of the `with` block if the block took longer than `bound` seconds.
 
-    What was read in the block may then be from different moments. `clock`: returns seconds.
+    What was read in the block may then be from different moments. `clock`: returns monotonic
+    seconds.
     """
     start = clock()
     yield

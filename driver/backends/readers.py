@@ -11,7 +11,9 @@ from driver.core.ids import ImageId
 
 
 class Readers:
-    """A count of the current readers of each image. Thread-safe."""
+    """Counts how many calls read each image now, so that no image is deleted while it is read.
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._count: Counter[ImageId] = Counter()

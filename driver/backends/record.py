@@ -49,8 +49,8 @@ class Newer(Damaged):
 
 
 def encode(image: Image) -> dict[str, str]:
-    """Return the record of an image, without empty fields and without `published`, which is
-    recorded separately.
+    """Return the record of an image as texts by field, without empty fields and without
+    `published`, which is recorded separately.
     """
     common = {
         "schema": str(SCHEMA_HELD if isinstance(image, Volume) and image.held else SCHEMA),
@@ -109,7 +109,7 @@ def unreadable(name: str, text: bytes, error: Exception, size: Bytes) -> Unreada
     """Return what can be read of the image `name` whose JSON record `text` was refused with
     `error`.
 
-    `size`: of its file or logical volume, in bytes.
+    `size`: that of its file, in bytes.
     """
     flat: object = None
     with suppress(ValueError, RecursionError):

@@ -16,8 +16,9 @@ from driver.core.model import Allocation, Bytes
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image in the ledger. `promise`: the most bytes that it may occupy; `shared`: bytes that it
-    shares with other images now.
+    """The entry of an image in the space ledger. `promise`: the most bytes that it may occupy;
+    `shared`: the bytes that it shares with other images now; `pending`: it is being made or
+    grown, so not all of it is allocated; `has_holes`: it is thick but was found with holes.
     """
 
     promise: Bytes
@@ -37,20 +38,21 @@ class Entry:
 def exact_ratio(overcommit: float) -> Fraction:
     """Return the overcommit ratio as an exact fraction.
 
-    With a float, rounding down in one direction and up in the other could exceed the limit.
+    With a float, the rounding of a multiplication and of a later division could exceed the
+    limit.
     """
     return Fraction(overcommit).limit_denominator(1000)
 
 
 @dataclass(slots=True)
 class Sums:
-    """The sums of the entries of all pools on one filesystem, in bytes.
+    """The sums of the ledger entries of all pools on one filesystem, in bytes.
 
-    `reserved`: what the images may still occupy, as if the images that are not fully allocated had
-    nothing written. `written`: how much of `reserved` is occupied already, as far as it was
-    measured. `added`, `dropped`: by how much promises grew, and how much was reserved for images
-    that were removed, since the process began. `changes`: how often an entry was added, replaced or
-    removed. `attached`: how often an image was attached.
+    `reserved`: the bytes to keep free for the images, if nothing were written yet to those that
+    are not fully allocated. `written`: how much of `reserved` is occupied already, as far as it
+    was measured. `added`, `dropped`: by how much promises grew, and how much was reserved for
+    images that were removed, since the process began. `changes`: how often an entry was added,
+    replaced or removed. `attached`: how often an image was attached.
     """
 
     reserved: Bytes = 0
@@ -62,11 +64,11 @@ class Sums:
 
 
 class Entries:
-    """The entries of one pool by key, the id of the image. `sums`: those of its filesystem, which
-    are kept up to date.
+    """The ledger entries of one pool by key, the id of the image. `sums`: the sums of the pool's
+    filesystem, which every change of an entry updates.
 
-    `changing`: the images whose occupied bytes may change now, because they are attached or being
-    made. No method but `clear` takes longer with more entries. Not thread-safe.
+    `changing`: the images whose occupied bytes may change now, because they are attached or
+    being made. No method but `clear` takes longer with more entries. Not thread-safe.
     """
 
     def __init__(self, sums: Sums, ratio: Fraction) -> None:
@@ -104,15 +106,16 @@ class Entries:
         return entry.shared if entry.fully_allocated else self.weight(entry)
 
     def count_written(self, entry: Entry, occupied: Bytes) -> Bytes:
-        """Return how much less must be reserved for an image that has `occupied` bytes
-        allocated.
+        """Return how many of the bytes reserved for an image are no longer needed, because
+        `occupied` bytes are allocated to it.
         """
         if entry.fully_allocated:
             return 0
         return min(self.weight(entry), max(0, occupied - entry.shared))
 
     def put(self, key: str, entry: Entry | None, occupied: Bytes | None = None) -> None:
-        """Add or replace the entry of an image; `entry` None: remove it, no-op if there is none.
+        """Add or replace the entry of an image; `entry` None: remove the entry; no-op if the image
+        has none.
 
         `occupied`: its allocated bytes; None: not measured.
         """
@@ -148,8 +151,8 @@ class Entries:
         self._sort_in(key, self.all.get(key))
 
     def learn(self, key: str, entry: Entry, written: Bytes) -> None:
-        """Store the measured bytes `written` of an image; no-op if its entry is not `entry` any
-        more.
+        """Store the measured bytes `written` of an image; no-op if its entry has changed since it
+        was `entry`.
         """
         if self.all.get(key) is entry:
             self._set_written(key, written)

@@ -34,15 +34,18 @@ _SPARE: Final = 2  # an estimate is enough for an image that leaves as much as i
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """The free space of a pool, in bytes. `overcommit`: the ratio for images that are not thick."""
+    """The free space of a pool, in bytes. `free`: neither occupied nor reserved for images;
+    `committed`: promised to its images; `overcommit`: the factor by which images that are not
+    thick may exceed the free space.
+    """
 
     free: Bytes  # not reserved for any image; may be negative
     committed: Bytes
     overcommit: Fraction
 
     def largest(self, allocation: Allocation) -> Bytes:
-        """Return the size in bytes of the largest image that `Ledger.reserve` would accept; 0:
-        none.
+        """Return the size in bytes of the largest image for which `Ledger.reserve` finds space; 0:
+        there is no space.
         """
         usable = max(0, self.free - PER_IMAGE)
         if allocation is Allocation.THICK:
@@ -52,9 +55,13 @@ class FreeSpace:
 
 
 class Ledger:
-    """The ledger of one pool, with an entry for each image by its id (`key`). Thread-safe.
+    """Keeps account of the bytes that the images of one pool occupy and may still occupy, with an
+    entry for each image by its id (`key`), so that no more is promised than is free. Thread-
+    safe.
 
-    `overcommit`: the ratio for images that are not thick. `occupied`, `available`: see Surveys.
+    `overcommit`: the factor by which images that are not thick may exceed the free space.
+    `occupied(key)` returns the allocated bytes of an image, `available()` the free bytes of the
+    filesystem.
     """
 
     def __init__(
@@ -94,8 +101,8 @@ class Ledger:
 
     @property
     def changes(self) -> int:
-        """A counter that increases whenever an image on this filesystem is added, removed, grown or
-        completed.
+        """Return a counter that increases whenever an image on this filesystem is added, removed,
+        grown or completed.
         """
         return self._filesystem.sums.changes
 
@@ -130,13 +137,13 @@ class Ledger:
                 self._entries.put(key, entry, occupied)
 
     def remove(self, key: str) -> None:
-        """Remove the entry of an image. No-op if there is none."""
+        """Remove the entry of an image. No-op if the image has none."""
         with self._lock:
             self._entries.put(key, None)
             self._lock.notify_all()
 
     def entry(self, key: str) -> Entry | None:
-        """Return the current entry of an image, or None."""
+        """Return the current entry of an image; None: it has none."""
         with self._lock:
             return self._entries.all.get(key)
 
@@ -144,7 +151,8 @@ class Ledger:
         """Lower the shared bytes of a complete image to `shared`, as the filesystem reports them
         now.
 
-        `before`: the image's entry when the measurement began; no-op if it was replaced since.
+        `before`: the image's entry when the measurement began; no-op if the entry was replaced
+        since.
         """
         with self._lock:
             entry = self._entries.all.get(key)
@@ -181,8 +189,8 @@ class Ledger:
         """Return the free and the committed space of the pool now.
 
         `closely`: measure the occupied bytes of every image, even if an estimate would be good
-        enough; that makes later estimates better. It may take 2 seconds while images are being
-        made.
+        enough; later estimates are better then. The measurement may take 2 seconds while images
+        are being made.
         """
         survey = None if closely else self._surveys.estimate()
         survey = survey or self._surveys.closely()
@@ -192,7 +200,9 @@ class Ledger:
 
     @property
     def is_stale(self) -> bool:
-        """Whether `measure` returns an estimate that a new survey would make more exact."""
+        """Return whether `measure` returns an estimate that a new measurement of all images would
+        make more exact.
+        """
         return self._surveys.is_stale
 
     @contextmanager

@@ -30,7 +30,7 @@ Occupied = Callable[[str], Bytes]
 class Filesystem:
     """A filesystem and the pools of this process on it, which share its free space and one lock.
 
-    The lock must be held to read or change the other attributes.
+    `lock` must be held to read or change the other attributes.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,9 @@ class Filesystem:
 
 
 class Filesystems:
-    """The filesystems on which the pools of this process lie, by key. Thread-safe."""
+    """The filesystems on which the pools of this process lie, by a key that identifies the
+    filesystem. Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, Filesystem] = {}
@@ -54,8 +56,9 @@ class Filesystems:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The bytes that were free and not reserved at one moment, and the counters of `Sums` just
-    before.
+    """The result of one measurement of a pool's images. `free`: the bytes that were neither
+    occupied nor reserved at the time `at` (monotonic seconds); the others: the counters of
+    `Sums` just before.
     """
 
     free: Bytes
@@ -68,14 +71,15 @@ class Survey:
     def free_now(self, sums: Sums) -> Bytes:
         """Return the bytes that are free now. To be called with the filesystem's lock held.
 
-        What was reserved since the survey is subtracted in full, because it may have been written
-        after the filesystem was measured.
+        `sums`: the present ones. What was reserved since the survey is subtracted in full,
+        because it may have been written after the filesystem was measured.
         """
         return self.free - (sums.added - self.added)
 
 
 class Surveys:
-    """The surveys of one pool. Thread-safe; no system call is made with the lock held.
+    """Measures how much of the reserved space of one pool's images is occupied already. Such a
+    measurement is a survey. Thread-safe; no system call is made with the lock held.
 
     `occupied(key)` returns the allocated bytes of an image (st_blocks), `available()` the free
     bytes of the filesystem minus reserve and margin.
@@ -95,8 +99,8 @@ class Surveys:
         self._last: Survey | None = None
 
     def unwritten(self) -> Survey:
-        """Return the free space that would be left if all images were still unwritten. Measures no
-        image.
+        """Return a lower bound of the free space: as if nothing were written yet to any image, so
+        that all reserved bytes are still needed. Measures no image.
         """
         with self.filesystem.lock:
             begun, reserved = self._begun(), self.filesystem.sums.reserved
@@ -135,7 +139,7 @@ class Surveys:
 
     @property
     def is_stale(self) -> bool:
-        """Whether estimates are used, and a new survey would make them more exact."""
+        """Return whether `estimate` is used, and a new survey would make it more exact."""
         with self.filesystem.lock:
             last = self._last
             return self._are_many() and not (last and monotonic() - last.at < _FRESH)
@@ -172,7 +176,7 @@ class Surveys:
         """Return, by image id, how many of the bytes promised to each image are allocated already
         and so need not be kept free any more.
 
-        `entries`: the images, by id. Measures each of them.
+        `entries`: the ledger entries of the images, by id. Each image is measured.
         """
         count_written, occupied = self.entries.count_written, self.occupied
         return {key: count_written(entry, occupied(key)) for key, entry in entries.items()}

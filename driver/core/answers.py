@@ -41,7 +41,7 @@ class Answers(Protocol):
     def begin(self, question: Callable[[], T]) -> Future[T]:
         """Call `question` in a thread of the pool, and return the future of its result.
 
-        Raises: PoolSilent: the pool has not answered an earlier call for too long.
+        Raises: PoolSilent: an earlier call has had no answer for too long.
         """
 
     def note(self) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """The lengths of pauses between retries. `first`: the first pause in seconds; `longest`: the
-    limit.
+    """The lengths of pauses between retries. `first`: the first pause, `longest`: the longest one,
+    in seconds.
     """
 
     first: float

@@ -16,8 +16,9 @@ from driver.core.model import DEFAULT_SIZE, Allocation, Bytes, Image, Unreadable
 class Capacity:
     """The space of a pool for new volumes, in bytes.
 
-    `largest`: the size of the largest volume that `Backend.create` accepts now (promise 6).
-    `smallest`: that of the smallest one. `committed`: bytes promised to existing images.
+    `largest`: the size of the largest volume that `Backend.create` accepts now; `smallest`: the
+    size of the smallest one; `total`: the size of the pool; `committed`: the bytes promised to
+    existing images.
     """
 
     largest: Bytes
@@ -39,11 +40,12 @@ NO_CAPACITY: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """The state of a pool, as `cellar pools` prints it. `unavailable`: why it cannot be used, or
+    """The state of a pool. `type`: loopfile, lvm or memory; `location`: its directory or volume
+    group; `allocation`: the default for new volumes. `unavailable`: why it cannot be used, or
     None.
 
-    `damaged`: number of images whose record cannot be read; `freeing`: bytes of deleted images that
-    are being freed; `data_used`, `metadata_used`, `occupied`: shares, 0 to 1.
+    `damaged`: number of images whose record cannot be read; `freeing`: bytes of deleted images
+    that are being freed; `data_used`, `metadata_used`, `occupied`: shares, 0 to 1.
     """
 
     name: str
@@ -92,8 +94,8 @@ class CapacityRange:
         """Return the smallest multiple of `granularity` bytes in the range that is at least
         `smallest` bytes.
 
-        If `required` is 0 the size is 1 GiB, or less if `limit` is less. Raises: OutOfRange: there
-        is no such size.
+        If `required` is 0 the size is 1 GiB, or less if `limit` is less. Raises: OutOfRange:
+        the range has no such size.
         """
         minimum = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
         size = -(-max(minimum, smallest) // granularity) * granularity
@@ -109,10 +111,7 @@ class CapacityRange:
 
 
 def count_published(images: Iterable[Image | Unreadable]) -> Counter[str]:
-    """Return how many of the volumes are published to each node, by the node's name.
-
-    A node counts the volumes of its own pools, and a router adds up the results of the nodes.
-    """
+    """Return how many of the volumes in `images` are published to each node, by the node's name."""
     return Counter(
         image.published.node for image in images if isinstance(image, Volume) and image.published
     )

@@ -10,7 +10,9 @@ from driver.core.model import Bytes
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A block device to which an image is attached."""
+    """A block device to which an image is attached. `path`: its device node; `number`: dev_t;
+    `parent`: dev_t of the device below it.
+    """
 
     path: Path
     number: int  # dev_t
@@ -48,9 +50,10 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class PhysicalExtent:
-    """A written range of an image, and its address on the medium, in bytes.
+    """A written range of an image (`start`, `length`), and its address `at` on the medium, all in
+    bytes.
 
-    `at` None: the address is unknown, so the bytes may be equal to any others.
+    If `at` is None, the address is unknown, so the bytes may be equal to any others.
     """
 
     start: Bytes

@@ -58,8 +58,9 @@ def pool_error(error: OSError, location: str) -> CellarError | None:
 
 
 def pool_root_error(error: OSError, location: str) -> CellarError | None:
-    """Return the error that an OSError from opening the pool's directory itself means, or None. In
-    contrast to `pool_error`, ENOENT and ENOTDIR mean that the pool is unavailable.
+    """Return the error that an OSError from opening the pool's directory itself means; None: it
+    has no known meaning. In contrast to `pool_error`, ENOENT and ENOTDIR mean that the pool is
+    unavailable.
     """
     if error.errno in GONE:
         return PoolUnavailable(f"the pool's directory {location}: {error.strerror}")
@@ -67,8 +68,8 @@ def pool_root_error(error: OSError, location: str) -> CellarError | None:
 
 
 def machine_error(error: OSError) -> CellarError | None:
-    """Return the error that an OSError means wherever on the machine it occurred; None: it is
-    unexpected.
+    """Return the error that an OSError means whether or not it concerns a pool, e.g. that the
+    process has too many open files; None: the OSError has no such meaning.
     """
     if error.errno in EXHAUSTED:
         return Exhausted(f"the driver ran out of a resource: {error.strerror}; try again")
@@ -78,8 +79,8 @@ def machine_error(error: OSError) -> CellarError | None:
 
 
 def failure(text: str, error: OSError) -> CellarError:
-    """Return the error for something that failed on the machine: Exhausted, which is tried again,
-    or Failed. `text`: what failed.
+    """Return the error for an operation that failed with `error`: Exhausted if the process or
+    machine lacks a resource, so that a retry may help, else Failed. `text`: what failed.
     """
     text = f"{text}: {error.strerror or error}"
     return Exhausted(f"{text}; try again") if error.errno in EXHAUSTED else Failed(text)

@@ -15,7 +15,9 @@ from typing import Final
 
 
 class FailPoint(StrEnum):
-    """A step after which a test can kill the driver, named after the operation and the step."""
+    """A step after which a test can make the driver kill itself. Each is named after the operation
+    and the step.
+    """
 
     # backends
     CREATE_BUILDING = "create.building"

@@ -63,9 +63,11 @@ class Fault:
 
 
 def unavailability_fault(error: PoolUnavailable) -> Fault:
-    """Return the fault of a pool that raised `error`, which is also the fault of each image in it.
+    """Return the fault of a pool that raised `error`, which is also the fault of each image in
+    that pool.
 
-    Its kind is PoolReadOnly or PoolFailed if `error` is, else PoolAway, a name that users know.
+    The kind of the fault is PoolReadOnly or PoolFailed if `error` is of that class, else
+    PoolAway.
     """
     if isinstance(error, PoolReadOnly):
         return Fault(FaultKind.POOL_READ_ONLY, str(error))

@@ -16,7 +16,9 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `cellar doctor` about `subject`. `cure`: what to do; "" if nothing is wrong."""
+    """One result of `cellar doctor`: what it found out about `subject`. `cure`: what the reader
+    can do; "" if nothing is wrong.
+    """
 
     level: Level
     subject: str

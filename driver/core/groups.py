@@ -39,5 +39,5 @@ def no_group(key: Key) -> NotFound:
 
 
 def incomplete(key: Key, missing: SnapshotId) -> NotFound:
-    """Return the error for a group whose member `missing` does not exist any more."""
+    """Return the error for a group whose member with the id `missing` does not exist any more."""
     return NotFound(f"group snapshot {key} is not complete: there is no {missing}")

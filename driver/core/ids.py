@@ -30,7 +30,7 @@ _INLINE: Final = re.compile(r"csi-[0-9a-f]{64}", re.ASCII)  # kubelet, makeVolum
 
 @dataclass(frozen=True, slots=True, order=True)
 class VolumeId:
-    """The id of a volume: the id of its pool, and the hash of its name."""
+    """The id of a volume: the id of its pool, and `key`, the hash of its CSI name."""
 
     pool: PoolId
     key: Key
@@ -41,7 +41,9 @@ class VolumeId:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SnapshotId:
-    """The id of a snapshot: the id of its source's pool, and the hash of its name."""
+    """The id of a snapshot: the id of its pool, which is that of its source, and `key`, the hash
+    of its CSI name.
+    """
 
     pool: PoolId
     key: Key
@@ -63,7 +65,9 @@ class InlineHandle:
 
     @property
     def key(self) -> Key:
-        """The key of the inline volume's id. The volume is created when it is first published."""
+        """Return the key by which the inline volume is found: the hash of the handle. The rest of
+        the volume's id is known only once the volume is created, when it is first published.
+        """
         return _hash(b"inline", self.text)
 
     def __str__(self) -> str:
@@ -161,7 +165,7 @@ def parse_group_id(text: str) -> Key:
 
 
 def is_key(text: str) -> bool:
-    """Return whether `text` has the form of a key."""
+    """Return whether `text` has the form of a key, the hash of a volume's or snapshot's name."""
     return _KEY.fullmatch(text) is not None
 
 
@@ -174,12 +178,14 @@ def name_digest(key: Key) -> int:
 
 
 def pack_digests(digests: Collection[int]) -> bytes:
-    """Return the digests as bytes, 8 for each."""
+    """Return the name digests as bytes, 8 for each."""
     return struct.pack(f">{len(digests)}Q", *digests)
 
 
 def unpack_digests(packed: bytes) -> Sequence[int]:
-    """Return the digests in `packed`, 8 bytes each; an incomplete one at the end is ignored."""
+    """Return the name digests in `packed`, 8 bytes each; an incomplete digest at the end is
+    ignored.
+    """
     count = len(packed) // _DIGEST_BYTES
     return struct.unpack(f">{count}Q", packed[: count * _DIGEST_BYTES])
 

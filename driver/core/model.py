@@ -86,7 +86,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeOptions:
-    """The StorageClass parameters that are stored with a volume.
+    """The StorageClass parameters that are stored in the record of a volume.
 
     How each is parsed and stored is defined in `core.options.storage_class_parameters`.
     """
@@ -126,8 +126,8 @@ NO_OBJECTS: Final = ObjectNames()
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A publication of a volume by ControllerPublishVolume: the node, `readonly`, and the access
-    mode.
+    """The fact that ControllerPublishVolume has published a volume to `node`, and with which
+    `readonly` and access mode.
     """
 
     node: str
@@ -139,9 +139,10 @@ class Publication:
 class Volume:
     """The record of a volume, persistent or inline.
 
-    `block_size`: logical block size of its device in bytes. `needs_new_uuid`: a copy has its
-    source's filesystem UUID until it is first staged. `held`: no call may delete it. `incarnation`:
-    distinguishes it from an earlier volume with the same name.
+    `block_size`: logical block size of its device in bytes. `needs_new_uuid`: the volume is a
+    copy that has its source's filesystem UUID until it is first staged. `held`: no call may
+    delete the volume. `incarnation`: distinguishes the volume from an earlier volume with the
+    same name.
     """
 
     id: VolumeId
@@ -165,15 +166,15 @@ class Volume:
 
     @property
     def discards(self) -> bool:
-        """Return whether the volume's device accepts discards. That of a thick volume does not,
-        because it must keep its space (promise 10).
+        """Return whether the volume's device accepts discards. The device of a thick volume does
+        not, because a thick volume keeps all its space for as long as it exists.
         """
         return self.allocation is not Allocation.THICK
 
     @property
     def unformatted(self) -> bool:
         """Return whether the volume is encrypted and not formatted yet. It is formatted when it is
-        first staged, because that needs the secret.
+        first staged, because formatting needs the passphrase.
         """
         return self.luks_key_id is not None and not self.formatted
 
@@ -190,7 +191,8 @@ class Snapshot:
     """The record of a snapshot: a volume's contents at one moment, with the properties of the
     volume that a restore needs.
 
-    `group`, `group_name`, `members`: of its group snapshot; None and empty if it has none.
+    `created`: seconds since the epoch. `group`, `group_name`, `members`: the key, name and
+    members of its group snapshot; None and empty if it belongs to none.
     """
 
     id: SnapshotId

@@ -27,8 +27,8 @@ class SnapshotsPage:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group snapshot. All members have its key, its name, and its `created` (seconds since the
-    epoch).
+    """A group snapshot. `snapshots`: its members, each with the group's key, name and `created`
+    (seconds since the epoch).
     """
 
     id: str
@@ -39,10 +39,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ChangesPage:
-    """One page of allocated or changed extents.
+    """One page of the allocated extents of a snapshot, the target, or of those in which it differs
+    from another snapshot, the base.
 
-    `end`: byte offset of the next page, equal to `size` (of the target, in bytes) on the last.
-    `incarnations`: of target and base, to detect that one was re-created between pages.
+    `end`: byte offset of the next page; on the last page it is equal to `size`, the target's
+    size in bytes. `incarnations`: of target and base, to detect that one was created again
+    between pages.
     """
 
     ranges: tuple[Extent, ...]

@@ -16,12 +16,13 @@ class Contents:
     """Chooses how the contents of a new image are prepared."""
 
     def for_(self, pool: Pool, volume: Volume, source: Image | None) -> Prepare:
-        """Return the function that `Backend.create` calls on the new image to prepare its contents.
+        """Return the function that `Backend.create` calls on the new image to prepare its
+        contents.
 
-        It runs mkfs if the image is blank (`source` is None), gives a copy a new filesystem UUID,
-        and leaves a raw block volume as it is. An encrypted copy gets a new LUKS UUID if it is
-        formatted; the UUID of the filesystem inside needs the secret, so it is replaced at the
-        first stage.
+        It runs mkfs if the image is blank (`source` is None), gives a copy a new filesystem
+        UUID, and leaves a raw block volume as it is. An encrypted copy gets a new LUKS UUID if
+        it is formatted; to replace the UUID of the filesystem inside, the passphrase is needed,
+        so that is done when the volume is first staged.
         """
         fs, size = volume.fs, volume.block_size
         if volume.luks_key_id is not None:

@@ -58,7 +58,7 @@ class Health:
         return VolumePage(page[: request.most], str(page[request.most - 1][0].id))
 
     def at(self, request: GetVolumeStats) -> tuple[Fault, ...]:
-        """Return the faults of one volume on its node, including a volume path or staging path at
+        """Return the faults of one volume on this node, including a volume path or staging path at
         which something else is mounted. The paths need not exist. Raises: NotFound.
         """
         paths = filter(None, (request.path, request.staging))
@@ -124,9 +124,9 @@ def find_faults(
 ) -> tuple[Fault, ...]:
     """Return the faults of one volume of the pool.
 
-    `records`: if given, recorded mounts that show another device now are faults too. `finder`: that
-    of the pool's host, for a call about many volumes; the faults that it finds are verified once
-    more.
+    `records`: the driver's records of mounts; if given, a recorded mount that shows another
+    device now is a fault too. `finder`: finds the faults of many devices with one reading of
+    the mount table; a fault that it finds is checked again before it is returned.
     """
     faults = tuple(pool.backend.faults(volume.id))
     if isinstance(volume, Unreadable):
@@ -149,10 +149,11 @@ def find_faults(
 def find_faults_in_batches(
     volumes: Iterable[tuple[Pool, Volume | Unreadable]], records: MountRecords | None = None
 ) -> Iterator[tuple[Volume | Unreadable, tuple[Fault, ...]]]:
-    """Yield each volume with its faults, in the same order.
+    """Yield each volume with its faults, in the order of `volumes`.
 
-    A pool is asked about up to 64 volumes at once. If it does not answer in time, that is the fault
-    of all its remaining volumes, and it is not asked again.
+    `records`: the driver's records of mounts; if given, a recorded mount that shows another
+    device now is a fault too. A pool is asked about up to 64 volumes at once. If it does not
+    answer in time, that is the fault of all its remaining volumes, and it is not asked again.
     """
     for pool, group in groupby(volumes, key=itemgetter(0)):
         unavailable: tuple[Fault, ...] = ()

@@ -34,7 +34,7 @@ class ReadPools:
 
 @dataclass(frozen=True, slots=True)
 class FindImages:
-    """The request to find the volumes and snapshots with these ids."""
+    """The request to find the volumes and snapshots with the ids `image_ids`."""
 
     image_ids: tuple[ImageId, ...]
     locks: ClassVar[Locks] = NO_LOCKS
@@ -50,8 +50,8 @@ class ImagesFound:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """One pool with its state, the age of that state in seconds, and the features that volumes
-    cannot have in it.
+    """One pool with its state, the age of that state in seconds, and the features (filesystem
+    types, encryption) that volumes in it cannot have on this node.
     """
 
     state: PoolState
@@ -77,8 +77,8 @@ class Inventory:
         return [known.state for known in self._states.read(request.timeout)]
 
     def entries(self, request: ReadPools) -> Sequence[PoolEntry]:
-        """Return the state, its age and the missing features of each pool, in the order of the
-        configuration.
+        """Return, for each pool in the order of the configuration, its state, the age of that
+        state, and the features that volumes in it cannot have on this node.
         """
         states = self._states.read(request.timeout)
         self._read.update(known.state.name for known in states if known.state.id)
@@ -92,10 +92,11 @@ class Inventory:
         return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
 
     def names(self, _: ReadPools) -> frozenset[int] | None:
-        """Return the digests of the names of all images, damaged ones too, without asking a pool.
+        """Return the digests of the names of all images, also of those with a damaged record,
+        without asking a pool.
 
-        None while a pool has not been available yet, because its contents are unknown. After START
-        seconds such a pool is left out: perhaps this node does not have it.
+        None while a pool has not been available yet, because its contents are unknown. After
+        START seconds such a pool is left out: perhaps this node does not have it.
         """
         if len(self._read) < len(self._pools) and self._clock() - self._began < START:
             return None

@@ -11,8 +11,8 @@ from driver.core.ids import ImageId, Key, PoolId, VolumeId
 
 
 class WorkerGroup(Enum):
-    """The groups of workers of a pool. Each group has its own queue, so that a call waits only for
-    calls of its own group.
+    """The groups of worker threads of a pool. Each group has its own queue of calls, so that a
+    call waits only for calls of its own group.
     """
 
     PROVISION = auto()  # calls that create, change or read images
@@ -22,11 +22,13 @@ class WorkerGroup(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """The locks that a call holds while it runs: `exclusive` and `shared` are sets of keys.
+    """The locks that a call holds while it runs: sets of keys of images, groups and paths. A key
+    in `exclusive` is locked for this call alone, one in `shared` together with other calls.
 
-    The other fields choose the workers and are ignored by comparisons. `pools`: the ids of the
-    pools that the call concerns; `named`: the name of one. `brief`: maintenance holds these locks
-    for milliseconds only, so a call that needs them waits instead of being refused.
+    The other fields choose the worker that runs the call, and are ignored by comparisons.
+    `pools`: the ids of the pools that the call concerns; `named`: the name of the pool that the
+    request names. `brief`: maintenance holds these locks for milliseconds only, so a call that
+    needs them waits instead of being refused.
     """
 
     exclusive: frozenset[str] = frozenset()
@@ -41,12 +43,16 @@ NO_LOCKS = Locks()
 
 
 def lock_nothing(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return no locks, for a call that `workers` of the images' pools run."""
+    """Return no locks, for a call about `images` that locks nothing. `workers`: the group of
+    workers of the images' pools that runs the call.
+    """
     return Locks(pools=frozenset(image.pool for image in images), workers=workers)
 
 
 def lock_exclusively(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return exclusive locks on the images, for a call that `workers` of their pools run."""
+    """Return exclusive locks on `images`. `workers`: the group of workers of the images' pools
+    that runs the call.
+    """
     return Locks(
         frozenset(image.key for image in images),
         pools=frozenset(image.pool for image in images),
@@ -57,7 +63,9 @@ def lock_exclusively(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVIS
 def lock_with_path(
     volume_id: VolumeId, path: Path, workers: WorkerGroup = WorkerGroup.POD
 ) -> Locks:
-    """Return exclusive locks on a volume and on the path at which it is mounted or unmounted."""
+    """Return exclusive locks on a volume and on the path at which it is mounted or unmounted.
+    `workers`: the group of workers of the volume's pool that runs the call.
+    """
     keys = frozenset({volume_id.key, f"path:{path}"})
     return Locks(keys, pools=frozenset({volume_id.pool}), workers=workers)
 

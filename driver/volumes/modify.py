@@ -23,8 +23,8 @@ class Modifier:
         self._pools = pools
 
     def is_possible(self) -> bool:
-        """Return whether IO limits can be enforced on the machine of any pool, without asking the
-        pools.
+        """Return whether IO limits can be enforced on the machine of at least one pool, without
+        asking the pools.
         """
         return any(pool.io_limits.lacks() is None for pool in self._pools.all())
 

@@ -14,8 +14,8 @@ from driver.volumes.requests import Capability, CreateVolume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """The request to make a volume usable at its staging path (NodeStageVolume). `secret`: the
-    passphrase of an encrypted volume.
+    """The request to make a volume usable at its staging path (NodeStageVolume). `staging`: the
+    staging path; `secret`: the passphrase of an encrypted volume, else None.
     """
 
     volume_id: VolumeId
@@ -42,7 +42,9 @@ class Unstage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePublish:
-    """The request to mount a persistent volume at a pod's target path (NodePublishVolume)."""
+    """The request to mount a persistent volume at a pod's target path (NodePublishVolume).
+    `staging`: the path at which it is staged; `read_only`: the pod must not write.
+    """
 
     volume_id: VolumeId
     staging: Path
@@ -77,7 +79,7 @@ class NodeUnpublish:
 @dataclass(frozen=True, slots=True)
 class InlinePublish:
     """The request to create a CSI ephemeral (inline) volume and mount it at a pod's target path
-    (NodePublishVolume).
+    (NodePublishVolume). `create`: the volume to be created.
     """
 
     create: CreateVolume
@@ -95,7 +97,8 @@ class InlineUnpublish:
     """The request to unmount a CSI ephemeral (inline) volume from its target path and delete it
     (NodeUnpublishVolume).
 
-    `placed`: the name of its pool, if known.
+    `handle`: the volume id that kubelet generated. `placed`: the name of the volume's pool;
+    None: not known.
     """
 
     handle: InlineHandle
@@ -113,7 +116,8 @@ class InlineStats:
     """The request for the usage or the health of a CSI ephemeral (inline) volume
     (NodeGetVolumeStats, NodeGetVolumeHealth).
 
-    `placed`: the name of its pool, if known.
+    `handle`: the volume id that kubelet generated. `path`: the target path, to be checked too;
+    None: no path. `placed`: the name of the volume's pool; None: not known.
     """
 
     handle: InlineHandle
@@ -127,7 +131,11 @@ class InlineStats:
 
 @dataclass(frozen=True, slots=True)
 class NodeExpand:
-    """The request to grow a volume's filesystem to the size of its device (NodeExpandVolume)."""
+    """The request to grow a volume's filesystem to the size of its device (NodeExpandVolume).
+
+    `path`: where the volume is published or staged; `range`: the requested size; `secret`: the
+    passphrase of an encrypted volume, else None.
+    """
 
     volume_id: VolumeId
     path: Path
@@ -143,7 +151,8 @@ class NodeExpand:
 @dataclass(frozen=True, slots=True)
 class GetVolumeStats:
     """The request for the usage or the health of a volume (NodeGetVolumeStats,
-    NodeGetVolumeHealth).
+    NodeGetVolumeHealth). `path`: where the volume is published or staged; `staging`: its
+    staging path. Each is None if the request does not name it.
     """
 
     volume_id: VolumeId

@@ -31,8 +31,8 @@ def cut(
 def parse_token(token: str, parse_id: Callable[[str], ImageId]) -> str:
     """Return the id after which the page with this token begins ("" for the first page).
 
-    `parse_id`: parses ids of the listed kind. Raises: StaleToken if the token is no id, and so not
-    of this driver.
+    `parse_id`: parses ids of the listed kind. Raises: StaleToken: the token is no id, so this
+    driver did not issue it.
     """
     try:
         return str(parse_id(token)) if token else ""

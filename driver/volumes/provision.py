@@ -37,9 +37,9 @@ from driver.volumes.requests import (
 class Provisioner:
     """Creates, deletes, expands, lists and validates volumes.
 
-    `attach`: whether ControllerPublish/Unpublish are served. If not, a `published` record of an
-    earlier configuration is ignored on delete. `clock`: returns seconds since the epoch. `mounts`:
-    the records of mounted volumes, to find faults.
+    `attach`: whether ControllerPublish/Unpublish are served. If not, a recorded publication, of
+    an earlier configuration, does not prevent a delete. `clock`: returns seconds since the
+    epoch. `mounts`: the records of mounted volumes, to find faults.
     """
 
     def __init__(  # noqa: PLR0913 - what the use cases need
@@ -96,8 +96,9 @@ class Provisioner:
         return volume
 
     def choose_pool(self, request: CreateVolume) -> str:
-        """Return the name of the pool in which the volume exists, or else of the pool with the most
-        free space. Raises: Invalid; PoolUnavailable.
+        """Return the name of the pool in which the volume exists, or else of the pool with the
+        most free space. Raises: Invalid: no such pool; PoolUnavailable: no pool is available,
+        or not that of the source.
         """
         existing = self._pools.find_volume(request.key)
         pool, _ = existing or self._pools.with_most_space(request.allocation)
@@ -106,8 +107,8 @@ class Provisioner:
     def delete(self, request: DeleteVolume) -> None:
         """Delete the volume. The key slots of an encrypted volume are destroyed first.
 
-        Raises: NotFound; Refused: it is held, published, mounted, or staged as a raw block volume;
-        PoolUnavailable; Damaged.
+        Raises: NotFound; Refused: the volume is held (marked as not to be deleted), published,
+        mounted, or staged as a raw block volume; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         volume = self._pools.pending_unpublishes.apply(pool, volume)
@@ -166,11 +167,11 @@ class Provisioner:
         return VolumePage(tuple(health.find_faults_in_batches(page, self._mounts)), following)
 
     def capacity(self, request: GetCapacity) -> Capacity:
-        """Return the capacity of the named pool, or of the pool with the most free space, for such
-        volumes.
+        """Return the capacity, for volumes with the requested properties, of the pool that the
+        request names, or else of the pool with the most free space.
 
-        `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid: no
-        such pool, or no pool has the allocation.
+        `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid:
+        no such pool, or no pool has the allocation.
         """
         pools = self._pools.all() if request.pool is None else [self._pools.named(request.pool)]
         capacity = NO_CAPACITY

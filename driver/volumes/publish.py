@@ -35,16 +35,17 @@ class ControllerPublisher:
         self._max_volumes = max_volumes
 
     def publish(self, request: Publish) -> None:
-        """Record to which node the volume is published; no-op if exactly that is recorded already.
+        """Record to which node the volume is published, with its access mode and `readonly`; no-op
+        if that publication is recorded already.
 
-        A volume is published to one node at a time. Only the node that has the pool can use it. So
-        if a record names another node, it was written before the disk moved here or before this
-        node was renamed, and publishing to this node replaces it.
+        A volume is published to one node at a time. Only the node that has the pool can use it.
+        So if a record names another node, it was written before the disk moved here or before
+        this node was renamed, and publishing to this node replaces it.
 
         Raises: NotFound: no such volume, or `node` is neither this one nor known to the router;
         Invalid: `capability` does not fit the volume; Refused: it is published to another node;
-        Conflict: it is published to this node with another access mode or `readonly`; NoSpace: the
-        node has `max_volumes` volumes; PoolUnavailable; Damaged.
+        Conflict: it is published to this node with another access mode or `readonly`; NoSpace:
+        the node has `max_volumes` volumes; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if request.node != self._node and not request.known:
@@ -68,9 +69,9 @@ class ControllerPublisher:
         """Remove the publication; no-op if the volume does not exist or is not published to the
         node.
 
-        If the pool is unavailable, the unpublication is stored and applied later, since Kubernetes
-        does not repeat the call. Raises: PoolUnavailable: all pools were read, and none of them
-        ever had this id.
+        If the pool is unavailable, the unpublication is stored and applied later, since
+        Kubernetes does not repeat the call. Raises: PoolUnavailable: all pools were read, and
+        none of them has ever had the pool id in `volume_id`.
         """
         try:
             self._unpublish(request)

@@ -41,8 +41,11 @@ class Capability:
 class CreateVolume:
     """The request to create a volume (CreateVolume), with the StorageClass parameters.
 
-    `fs_asked`: False if `fs` is only the default, so that a copy gets the filesystem of its source;
-    `pool`: the name of the requested pool; `placed`: that of the pool chosen for it so far.
+    `key`: the hash of `name`; `range`: the accepted sizes; `fs`: None: raw block; `fs_asked`:
+    False if `fs` is only the default, so that a copy gets the filesystem of its source; `pool`:
+    the name of the requested pool, None: any; `placed`: the name of the pool that was chosen
+    already, if any; `allocation`, `block_size`: None: the pool's default; `encrypted`: None: as
+    the source is; `inline`: a CSI ephemeral volume, which is deleted with its pod.
     """
 
     name: str
@@ -131,7 +134,8 @@ class GetVolume:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateCapabilities:
     """The request to confirm that a volume has the properties that the caller expects
-    (ValidateVolumeCapabilities).
+    (ValidateVolumeCapabilities). `context`: the volume context; `parameters`: the StorageClass
+    parameters, None: not given.
     """
 
     volume_id: VolumeId
@@ -157,8 +161,9 @@ class ListVolumes:
 
 @dataclass(frozen=True, slots=True)
 class GetCapacity:
-    """The request for the free space of a pool (GetCapacity). `pool`: its name; None: the pool with
-    the most free space.
+    """The request for the free space of a pool (GetCapacity) for volumes with these properties.
+    `fs`: None: any; `allocation`: None: the pool's default; `pool`: its name, None: the pool
+    with the most free space.
     """
 
     fs: FsType | None = None
@@ -170,7 +175,9 @@ class GetCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """The request to make a volume available to a node (ControllerPublishVolume)."""
+    """The request to make a volume available to a node (ControllerPublishVolume). `known`: True: a
+    router vouches that the node exists, even if it is not this node.
+    """
 
     volume_id: VolumeId
     node: str
@@ -199,7 +206,7 @@ class Unpublish:
 
 @dataclass(frozen=True, slots=True)
 class Expand:
-    """The request to make a volume larger (ControllerExpandVolume)."""
+    """The request to make a volume larger (ControllerExpandVolume). `range`: the accepted sizes."""
 
     volume_id: VolumeId
     range: CapacityRange

@@ -38,7 +38,7 @@ class ListSnapshots:
     """The request for one page of snapshots: at most `most` (0: all), with ids above `after` ("":
     from the first).
 
-    `snapshot_id`: only this one. `source`: only snapshots of this volume.
+    `snapshot_id`: only the snapshot with this id. `source`: only snapshots of this volume.
     """
 
     most: int = 0
@@ -50,7 +50,9 @@ class ListSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A snapshot to be taken, alone or as a member of a group."""
+    """A snapshot to be taken, alone or as a member of a group snapshot. `key`: its id without the
+    pool; `source`: the volume; `objects`: its names in Kubernetes.
+    """
 
     key: Key
     name: str
@@ -91,7 +93,8 @@ class CreateGroupSnapshot:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeGroupPart:
     """The request to take one node's part of a group snapshot that is spread over several nodes.
-    `sources`: the volumes on this node.
+    `sources`: the source volumes on this node; `created`: the group's time in seconds since the
+    epoch, equal on all nodes.
     """
 
     group: CreateGroupSnapshot
@@ -100,7 +103,7 @@ class TakeGroupPart:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The members whose sources are on this node."""
+        """Return the members whose sources are on this node."""
         return tuple(each for each in self.group.members if each.source in self.sources)
 
     @property
@@ -111,8 +114,8 @@ class TakeGroupPart:
 
 @dataclass(frozen=True, slots=True)
 class GroupSnapshotRef:
-    """The request to read or delete a group snapshot. `snapshot_ids`: its members as the caller
-    knows them.
+    """The request to read or delete a group snapshot. `snapshot_ids`: the ids of its members as
+    the caller knows them; empty: not given.
     """
 
     key: Key

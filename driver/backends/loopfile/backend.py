@@ -47,7 +47,9 @@ from driver.linux.mounts.freeze import Freezer
 
 
 class Loopfile(CopyingPool):
-    """The Backend port (see core.ports) for a pool of loop files in a directory."""
+    """Creates, deletes and attaches the images of one pool, which are loop files in a directory
+    (the Backend port of driver/core/ports).
+    """
 
     # --- at rest
 
@@ -232,8 +234,9 @@ class Loopfile(CopyingPool):
 def open_pool(
     name: str, location: Path, options: Options, freezer: Freezer, owner: str
 ) -> Loopfile:
-    """Return the backend of a pool that shares nothing with other pools of the process, and open
-    the pool if it is available. `owner`: the driver's name.
+    """Return the backend of a pool in the directory `location`, and open the pool if it is
+    available. It shares nothing with other pools of the process. `freezer`: freezes
+    filesystems; `owner`: the driver's name.
     """
     pool = Loopfile(name, location, options, freezer, owner, shared=Shared())
     with suppress(PoolUnavailable, Exhausted):

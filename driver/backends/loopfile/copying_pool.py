@@ -24,7 +24,9 @@ from driver.linux import fiemap
 
 
 class CopyingPool(ServedPool):
-    """The parts of the Backend port (see core.ports) that copy images."""
+    """Creates the images of one pool as copies of others, and freezes and reads their sources (a
+    part of the Backend port of driver/core/ports).
+    """
 
     @contextmanager
     def share_ahead(self, image: Image) -> Iterator[None]:

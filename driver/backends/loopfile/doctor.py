@@ -59,8 +59,8 @@ def _check_disk(name: str, directory: Path, source: DiskSource) -> tuple[bool, F
 def check_pool(name: str, directory: Path, records: Records, *, init: bool) -> Iterator[Finding]:
     """Yield the findings about the pool in `directory`, without changing anything there.
 
-    `records`: which pool was found in which directory. `init`: whether the configuration asks for a
-    new pool there.
+    `records`: which pool was found in which directory, stored outside of the pools. `init`:
+    whether the configuration asks for a new pool there.
     """
     subject = f"pool {name}"
     try:

@@ -28,7 +28,7 @@ DETACH_BOUND: Final = 2.0  # seconds that the kernel may take to let go of an im
 
 
 class LoopDevices:
-    """The loop devices of a pool's images.
+    """Finds, attaches and detaches the loop devices of a pool's images.
 
     A loop device belongs to an image if and only if the device and inode numbers in its
     LOOP_GET_STATUS64 are those of the image's file.
@@ -45,8 +45,8 @@ class LoopDevices:
 
     def find_all(self, image_ids: Iterable[ImageId]) -> None:
         """Find the devices that an earlier process attached, by reading each loop device once.
-
-        The result is a hint that `find` verifies; `find` searches for a device that is missed here.
+        They are remembered as hints, which `find` verifies; `find` also finds devices that were
+        missed.
         """
         by_name = {str(image_id): image_id for image_id in image_ids}
         for name in loop_ioctl.names() if by_name else ():
@@ -55,10 +55,8 @@ class LoopDevices:
                 self._hints[image_id] = status
 
     def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
-        """Return the loop device that the kernel has bound to the image's file, or None.
-
-        `disk`: the image's file. If the file was removed, the device is found by its label. Raises:
-        OSError.
+        """Return the status of the loop device that is bound to the image's file `disk`; None:
+        none is. If the file was removed, the device is found by its label. Raises: OSError.
         """
         try:
             status = self._hinted(disk, image_id) or _bound(disk)
@@ -69,8 +67,8 @@ class LoopDevices:
         return status
 
     def attached(self, root: Path, image_id: ImageId, image: Image | None) -> Device | None:
-        """Return the device of the image or None; also `guard` it if pods can open it. Raises:
-        OSError.
+        """Return the device of the image; None: it is not attached. Also `guard` it if pods can
+        open it. `image`: the record; None: it cannot be read. Raises: OSError.
         """
         if not (status := self.find(layout.disk(root, image_id), image_id)):
             return None
@@ -81,13 +79,14 @@ class LoopDevices:
     def attach(
         self, disk: Path, volume: Volume, status: loop.Status | None, *, read_only: bool
     ) -> Device:
-        """Return the device of the volume. Binds a new one if there is none; otherwise restores its
-        settings. `status`: what `find` has just returned.
+        """Return the device of the volume. Binds a loop device to the file `disk` if none is
+        bound; otherwise restores its settings. `status`: what `find` has just returned.
 
-        A device that is bound with the other `read_only` is detached first. A raw block volume is
-        always bound writable, and then made read-only by BLKROSET.
+        A device with another `read_only` is detached first. A raw block volume is always bound
+        writable, and then made read-only by BLKROSET.
 
-        Raises: Refused if `read_only` would change while the device is in use or mounted; OSError.
+        Raises: Refused if `read_only` would change while the device is in use or mounted;
+        OSError.
         """
         binds_read_only = read_only and not is_exposed(volume)
         if status and status.read_only is not binds_read_only:
@@ -122,7 +121,7 @@ class LoopDevices:
             )
 
     def adopt(self, root: Path, images: Sequence[Image]) -> None:
-        """Guard the devices that an earlier process attached and that pods can open."""
+        """Guard the devices of `images` that an earlier process attached and that pods can open."""
         for image in filter(is_exposed, images):
             try:
                 self.attached(root, image.id, image)
@@ -130,8 +129,8 @@ class LoopDevices:
                 logger.warning("{} cannot be looked for among loop devices: {}", image.id, error)
 
     def faults(self, root: Path, image: Image | None) -> Iterator[Fault]:
-        """Yield a fault if a pod changed the device of `image` in a way that cannot be undone in
-        use.
+        """Yield a fault if a pod changed the device of `image` in a way that cannot be undone
+        while the device is in use. `image` None: yield nothing.
         """
         if not image or not is_exposed(image):
             return
@@ -152,7 +151,7 @@ class LoopDevices:
             )
 
     def close(self) -> None:
-        """Stop guarding the devices, so that another process can guard them."""
+        """Close the devices that `guard` holds open, so that another process can guard them."""
         for status in self._hints.values():
             loop_guard.close(status.number)
 

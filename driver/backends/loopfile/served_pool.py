@@ -48,10 +48,11 @@ GRANULARITY: Final = 4096
 
 
 class ServedPool:
-    """One configured pool, whether or not it is available.
+    """The part of a pool of loop files that opens and closes it and reports its state. The pool
+    may be unavailable.
 
-    `location`: the pool's directory. `owner`: the driver's name, with which its pools are marked.
-    `shared`: the objects that all pools of the process share.
+    `location`: the pool's directory. `owner`: the driver's name, with which its pools are
+    marked. `shared`: the objects that all loop-file pools of the process share.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others
@@ -128,7 +129,8 @@ class ServedPool:
         )
 
     def occupied(self) -> float:
-        """Return the share of the pool's filesystem that is occupied, 0 to 1.
+        """Return the share of the pool's filesystem that is occupied, 0 to 1, by images or
+        anything else.
 
         Raises: PoolUnavailable.
         """

@@ -23,8 +23,9 @@ _NO_POOL: Final = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Objects that the pools of one process share: their filesystems, their ids, and which pool was
-    found at which location.
+    """Objects that all loop-file pools of one process share. `filesystems`: the space ledgers'
+    filesystems; `ids`: the pools that the process has found; `known`: the records of which pool
+    was found at which location.
     """
 
     filesystems: Filesystems = field(default_factory=Filesystems)
@@ -33,7 +34,7 @@ class Shared:
 
 
 class Asked(Protocol):
-    """The part of a backend that `counted` needs."""
+    """The part of a backend from which `counted` reads the state of a pool."""
 
     @property
     def id(self) -> PoolId: ...

@@ -53,8 +53,8 @@ from driver.linux.devices import raw
 
 
 class Lvm:
-    """The Backend port (see core.ports) for one configured pool of logical volumes, available or
-    not.
+    """Creates, deletes and attaches the images of one pool, which are logical volumes (the Backend
+    port of driver/core/ports). The pool may be unavailable.
     """
 
     def __init__(

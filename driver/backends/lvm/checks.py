@@ -26,8 +26,8 @@ def refuse_allocation(provisioning: Provisioning, allocation: Allocation) -> Non
 
 
 def refuse_size(provisioning: Provisioning, vg: lvm.VolumeGroup, size: Bytes) -> None:
-    """Raise NoSpace if `size` (bytes) is too large, Invalid if it is not a multiple of the
-    granularity.
+    """Raise NoSpace if no volume of `size` bytes fits into the pool now, Invalid if it is not a
+    multiple of the granularity.
     """
     if size > LARGEST:
         raise NoSpace(f"a logical volume has at most {LARGEST} bytes")

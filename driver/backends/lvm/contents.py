@@ -20,12 +20,14 @@ from driver.linux.devices import block, lvm
 
 
 def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
-    """Create the logical volume of `image`; `prepare` writes its contents. See core.ports.
+    """Create the logical volume of `image` durably, or leave nothing. `prepare` is called with its
+    path to write its contents.
 
-    Returns True if the volume reads as zeros: it has no source, and `prepare` wrote nothing.
+    Returns True if the volume reads as zeros, because it has no source and `prepare` wrote
+    nothing.
 
-    Raises: Conflict if the image exists; NoSpace; Invalid; NotFound or Damaged of its source;
-    PoolUnavailable; CommandError; what `prepare` raises.
+    Raises: Conflict if the image exists; NoSpace; Invalid; NotFound or Damaged: its source does
+    not exist or cannot be read; PoolUnavailable; CommandError; what `prepare` raises.
     """
     checks.refuse_allocation(pool.provisioning, image.allocation)
     name = tags.lv_name(image.id)
@@ -55,8 +57,8 @@ def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
 def fill(pool: LvmPool, volume: Volume, prepare: Prepare) -> Volume:
     """Have `prepare` write the first contents of a volume that was never formatted.
 
-    They are written in place: no pod can see them until the record says `formatted`. Returns the
-    volume as recorded.
+    They are written in place: no pod can see them until the record says `formatted`. Returns
+    the volume with its new record.
 
     Raises: Refused if it was formatted, is in use, or has another incarnation; NotFound,
     Damaged; NoSpace; PoolUnavailable; CommandError; what `prepare` raises.

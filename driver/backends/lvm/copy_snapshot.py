@@ -27,10 +27,12 @@ def take_copy_snapshots(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[
     """Take a temporary snapshot of each volume, and remove the snapshots at the end of the `with`
     block.
 
-    In the block, `Devices.reading` returns the snapshots instead of the volumes to this thread.
+    In the block, `Devices.reading` called by this thread provides the snapshots instead of the
+    volumes.
 
     Raises: NoSpace if there is no free space for the snapshots, or, on exit, if more was
-    overwritten than a classic snapshot can hold; NotFound, Damaged; PoolUnavailable; CommandError.
+    overwritten than a classic snapshot can hold; NotFound, Damaged; PoolUnavailable;
+    CommandError.
     """
     with ExitStack() as undo:
         with pool.group.lock:

@@ -25,7 +25,7 @@ from driver.linux.mounts.holders import name_holders
 
 
 class Devices:
-    """The devices of the images in one volume group. Thread-safe."""
+    """Finds, attaches and detaches the devices of the images in one volume group. Thread-safe."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
@@ -34,8 +34,8 @@ class Devices:
         self._lock = threading.RLock()  # from an activation to what needs it, and back
 
     def find(self, image_id: ImageId) -> Device | None:
-        """Return the device of an image, or None if it is not attached. Asks only the kernel, not
-        LVM.
+        """Return the device of an image; None: the image is not attached. Asks only the kernel,
+        not LVM.
         """
         if (layer := self._layer(image_id)) is None:
             return None
@@ -45,11 +45,12 @@ class Devices:
         """Activate the logical volume of a volume, create a device-mapper device over it, and
         return that.
 
-        If the volume is attached already, its present device is returned. It is detached first if
-        it has the other `read_only`, and extended if it is smaller than the volume.
+        If the volume is attached already, its present device is returned. That device is
+        detached first if its `read_only` differs, and extended if it is smaller than the
+        volume.
 
-        Raises: Refused if the present device cannot be detached, or a mount still shows an earlier
-        device with the same device number; Failed, CommandError.
+        Raises: Refused if the present device cannot be detached, or a mount still shows an
+        earlier device with the same device number; Failed, CommandError.
         """
         name = tags.lv_name(volume.id)
         with self._lock:
@@ -94,10 +95,10 @@ class Devices:
 
     @contextmanager
     def substitute(self, snapshots: Mapping[VolumeId, str]) -> Iterator[None]:
-        """Let `reading` return snapshots instead of volumes to this thread, for the duration of the
-        `with` block.
+        """Make `reading`, called by this thread, provide snapshots instead of volumes for the
+        duration of the `with` block.
 
-        `snapshots`: the name of a logical volume for each volume.
+        `snapshots`: by volume id, the name of the snapshot's logical volume.
         """
         thread = threading.get_ident()
         substitutes: dict[tuple[int, ImageId], str] = {
@@ -142,8 +143,8 @@ class Devices:
         return dm.lv_node(self._group.name, name)
 
     def activate(self, name: str) -> None:
-        """Activate the logical volume `name`. No-op if it is active, as it is after its creation,
-        until a reboot.
+        """Activate the logical volume `name`. No-op if it is active. A new logical volume is
+        active until the machine is rebooted.
 
         Raises: Failed if its device node does not appear; CommandError.
         """

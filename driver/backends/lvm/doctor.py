@@ -27,9 +27,10 @@ PACKAGES: Final = {"lvm": "lvm2", "dmsetup": "dmsetup", "thin_check": "thin-prov
 def check(
     pools: Sequence[ConfiguredPool[str, Options]], owner: str, records: Records
 ) -> Iterator[Finding]:
-    """Yield the findings about each pool and, if there is any, about the machine.
+    """Yield the findings about each pool and, if there is a pool, about the machine.
 
-    `owner`: the driver's name. `records`: the UUIDs of the volume groups in which pools were found.
+    `owner`: the driver's name. `records`: the UUIDs of the volume groups in which pools were
+    found.
     """
     if not pools:
         return
@@ -59,8 +60,8 @@ def check_machine(control: Path = CONTROL) -> Iterator[Finding]:
 def check_pool(
     pool: ConfiguredPool[str, Options], owner: str, records: Records
 ) -> Iterator[Finding]:
-    """Yield the findings about a pool in a volume group, or in a thin pool. Arguments as for
-    `check`.
+    """Yield the findings about a pool in a volume group, or in a thin pool. `owner`: the driver's
+    name. `records`: the UUIDs of the volume groups in which pools were found.
 
     Yields nothing if LVM's programs are missing, which `check_machine` reports.
     """

@@ -16,13 +16,14 @@ from driver.linux import command
 
 @contextmanager
 def as_no_space(pool: LvmPool, needed: Bytes = 0) -> Iterator[None]:
-    """Raise NoSpace in place of an error of the `with` block, if the group or thin pool has no free
-    space.
+    """Raise NoSpace in place of an error of the `with` block, if the volume group or thin pool is
+    full or has less free space than `needed`.
 
     `needed`: bytes that the block needs. The space may have been used by other volumes or by an
     administrator.
 
-    Raises: NoSpace; PoolUnavailable if a disk of the group is missing; else the error of the block.
+    Raises: NoSpace; PoolUnavailable if a disk of the group is missing; else the error of the
+    block.
     """
     try:
         yield

@@ -18,8 +18,8 @@ def configure_pool(
 ) -> Lvm:
     """Return the backend of the pool `name`, without reading its volume group yet.
 
-    `location`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `location` or the options
-    are wrong.
+    `location`: GROUP, or GROUP/POOL for a thin pool. `groups`: the volume groups of all pools
+    of the process. Raises: Invalid if `location` or the options are wrong.
     """
     return Lvm(name, configure_provisioning(name, location, options, groups), options, resources)
 
@@ -27,10 +27,10 @@ def configure_pool(
 def open_pool(
     name: str, location: str, options: Options, resources: HostResources, groups: Groups
 ) -> Lvm:
-    """Return the backend of the pool `name`, and open the pool if its volume group is there.
+    """Return the backend of the pool `name`, and open the pool if its volume group exists.
 
-    `location`: GROUP, or GROUP/POOL for a thin pool. Raises: Invalid if `location` or the options
-    are wrong.
+    `location`: GROUP, or GROUP/POOL for a thin pool. `groups`: the volume groups of all pools
+    of the process. Raises: Invalid if `location` or the options are wrong.
     """
     backend = configure_pool(name, location, options, resources, groups)
     backend.adopt()

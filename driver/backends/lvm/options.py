@@ -11,7 +11,13 @@ from driver.linux.mounts.freeze import Freezer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of a pool, as configured."""
+    """The options of a pool in a volume group, as configured. `overcommit`: the factor by which
+    thin volumes may exceed the thin pool; `reserve`: bytes or a percentage that volumes never
+    get; `extend`: by how much a thin pool is extended when it fills up; `stripes`, `mirrors`:
+    of each thick volume; `devices`: where the group's disks are; `uuid`: that of the group;
+    `init`: a group that has no mark may become a pool; `disks`: which blank disks the pool
+    takes.
+    """
 
     overcommit: float = 1.0  # of a thin pool
     reserve: str = "0"  # bytes, or a percentage of the group or thin pool; never given out
@@ -26,7 +32,7 @@ class Options:
 
 
 class HostResources(Protocol):
-    """The objects that the pools of a machine share."""
+    """The objects that all pools of a machine share and that pools of logical volumes need."""
 
     @property
     def owner(self) -> str:

@@ -101,7 +101,9 @@ def unfinished_tag(driver: str) -> str:
 
 
 def find_owner(tags: Iterable[str]) -> str | None:
-    """Return the name of the driver that owns a pool with these tags, or None."""
+    """Return the name of the driver that owns a pool with these tags; None: the tags name no
+    owner.
+    """
     for tag in tags:
         if tag.startswith(_OWNER):
             return _unescape(tag.removeprefix(_OWNER))
@@ -109,8 +111,8 @@ def find_owner(tags: Iterable[str]) -> str | None:
 
 
 def encode(image: Image, reservation: Bytes = 0) -> tuple[str, ...]:
-    """Return all tags of an existing image. `reservation`: bytes reserved for it beside its size;
-    0: none.
+    """Return all tags of an existing image. `reservation`: of a snapshot in a thin pool, how many
+    bytes it may occupy; 0: no tag.
     """
     flat = record.encode(image)
     fields = [
@@ -136,8 +138,9 @@ def own_tags(tags: Iterable[str]) -> frozenset[str]:
 
 
 def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
-    """Return the image of the logical volume `name` with these tags, and its recorded reservation
-    in bytes (0: none). `size`: of the logical volume.
+    """Return the image of the logical volume `name` with these tags, and its recorded reservation:
+    how many bytes a snapshot may occupy in a thin pool (0: none is recorded). `size`: of the
+    logical volume.
 
     Raises: Damaged if the tags are no valid record.
     """
@@ -183,8 +186,8 @@ def published_to(tags: Iterable[str]) -> tuple[frozenset[str], str | None]:
 
 
 def recorded_reservation(volume: LogicalVolume) -> Bytes:
-    """Return the recorded reservation of a volume in bytes; 0: none is recorded, or it cannot be
-    read.
+    """Return how many bytes a snapshot may occupy in its thin pool, as recorded in the tags of its
+    logical volume; 0: none is recorded, or the tag cannot be read.
     """
     if BUILDING not in volume.tags and volume.name.startswith(PREFIX):
         with suppress(Damaged):

@@ -22,8 +22,8 @@ from driver.linux.devices import block, lvm, lvm_disks, lvm_label
 
 
 class Group:
-    """A volume group, shared by all pools in it and identified by its UUID, because names are not
-    unique.
+    """Reads and changes one volume group of LVM, which all pools in it share. The group is
+    identified by its UUID, because names are not unique.
     """
 
     def __init__(self, name: str, pins: KnownGroups) -> None:
@@ -46,10 +46,10 @@ class Group:
         """Set the options `devices=` and `uuid=` that one of the group's pools has in the
         configuration.
 
-        `claimable`: paths of disks that the pool may take by itself; they are used in addition to
-        `devices`.
+        `claimable`: paths of disks that the pool may take by itself; LVM may use them in
+        addition to `devices`.
 
-        Raises: Invalid if another pool of the group has other values.
+        Raises: Invalid if another pool of the group has other `devices` or another `uuid`.
         """
         for option, configured, new in (
             ("devices", self.devices, devices),
@@ -87,8 +87,8 @@ class Group:
             return self._cached_report
 
     def run(self, verb: str, *words: str) -> None:
-        """Run one LVM command that changes the group, with the group's lock held. `verb`: such as
-        "lvcreate".
+        """Run one LVM command that changes the group, with the group's lock held. `verb`: the
+        command, such as "lvcreate"; `words`: its arguments.
 
         Raises: PoolReadOnly if it failed because the group is read-only; CommandError,
         CommandTimeout, StillRunning; PoolUnavailable.
@@ -106,15 +106,16 @@ class Group:
     def change_tags(self, lv: str, old: Collection[str], new: Collection[str]) -> None:
         """Remove the tags `old` from the logical volume `lv` and add `new`, in one command.
 
-        Raises: as `run`.
+        Raises: PoolReadOnly if the group is read-only; CommandError, CommandTimeout,
+        StillRunning; PoolUnavailable.
         """
         words = [word for tag in sorted(old) for word in ("--deltag", tag)]
         words += [word for tag in sorted(new) for word in ("--addtag", tag)]
         self.run("lvchange", *words, self.full_name(lv))
 
     def physical_extents(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the physical extents of each logical volume of the group; see
-        `lvm.physical_extents`.
+        """Return the physical extents, such as "/dev/sda:0-31", of each logical volume of the
+        group by its name, also of hidden parts of mirrored volumes.
         """
         with self.lock:
             return lvm.physical_extents(self._disks, self.name)

@@ -50,7 +50,9 @@ def memory(
 
 
 class MemoryBackend:
-    """The Backend port (see core.ports) in memory. `prepare` runs without its lock."""
+    """Creates, deletes and attaches the images of one simulated pool (the Backend port of
+    driver/core/ports). `prepare` runs without the pool's lock.
+    """
 
     def __init__(self, name: str, size: Bytes, options: Options, host: MemoryHost) -> None:
         self._name = name
@@ -222,8 +224,7 @@ class MemoryBackend:
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> Iterator[None]:
         """Check that the volumes exist. Nothing is flushed or frozen, because nothing is buffered.
 
-        Raises: Busy on exit if the `with` block took longer than `bound` seconds, as with a real
-        pool; NotFound.
+        Raises: Busy on exit if the `with` block took longer than `bound` seconds; NotFound.
         """
         with self._lock:
             for volume_id in volumes:

@@ -84,7 +84,9 @@ class _DecryptedDisk(Disk):
 
 
 class MemoryCrypt:
-    """The Crypt port for the devices of one simulated machine."""
+    """Formats, opens and closes simulated LUKS containers on the devices of one simulated machine
+    (the Crypt port).
+    """
 
     def __init__(self, host: MemoryHost) -> None:
         self._host = host

@@ -25,7 +25,9 @@ _MAJOR: Final = 4000  # no kernel gives out this one
 
 @dataclass(slots=True)
 class Plugged:
-    """A simulated device and its disk. `label`: the id of the image on the disk."""
+    """A simulated block device that exists now, with its disk. `label`: the id of the image on the
+    disk; `faults`: those that a test has set.
+    """
 
     device: Device
     label: str
@@ -34,7 +36,7 @@ class Plugged:
 
 
 class MemoryDevices(MountTable):
-    """The devices of a simulated machine. Thread-safe."""
+    """The block devices of a simulated machine, with their disks and mounts. Thread-safe."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,8 +48,8 @@ class MemoryDevices(MountTable):
     ) -> Device:
         """Create a device for `disk`, as the loop driver does, and return it.
 
-        `label`: the id of the image on the disk. `parent`: the device on which this one lies, which
-        is in use until this one is removed.
+        `label`: the id of the image on the disk. `parent`: the device on which the new one
+        lies, and which is in use until the new one is removed.
         """
         with self._lock:
             number = os.makedev(_MAJOR, next(self._minors))
@@ -109,8 +111,8 @@ class MemoryDevices(MountTable):
             plugged.disk.write(offset, data)
 
     def discard(self, path: Path, offset: Bytes, length: Bytes) -> None:
-        """Discard the whole pages in a range of a device. `path`: its node or a mount point.
-        Raises: NotFound.
+        """Discard the whole pages in the range of `length` bytes from `offset` on of a device.
+        `path`: its node or a mount point. Raises: NotFound.
         """
         with self._lock:
             self._device_at(path).disk.discard(offset, length)

@@ -21,8 +21,8 @@ PAGE: Final = 4096
 
 
 class Disk:
-    """A sparse disk in memory. Not thread-safe as a whole, but each access to the map is one dict
-    operation.
+    """A sparse disk in memory. Reads and writes of single pages are atomic, others are not thread-
+    safe.
     """
 
     def __init__(self, size: Bytes) -> None:

@@ -62,5 +62,7 @@ def write_file(path: Path, header: Header) -> None:
 
 
 def describe(header: Header | None) -> str:
-    """Return the name of the filesystem type for messages."""
+    """Return the name of the filesystem type in `header` for messages; None: a text for no
+    filesystem.
+    """
     return str(header.fs) if header else "no filesystem"

@@ -12,8 +12,8 @@ from driver.core.ports.io_limits import NO_LIMITS, enforceable
 
 
 class MemoryIoLimits:
-    """The IoLimits port (see core.ports) in memory. `exists`: returns whether a device with that
-    number exists.
+    """Remembers the IO limits of simulated devices without enforcing them (the IoLimits port).
+    `exists`: returns whether a device has the given number (dev_t).
     """
 
     def __init__(self, exists: Callable[[int], bool]) -> None:

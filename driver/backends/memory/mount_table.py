@@ -19,7 +19,7 @@ class MountTable:
         self._layers: dict[Path, list[MountPoint]] = {}  # the topmost is the last
 
     def mounted_at(self, target: Path) -> MountPoint | None:
-        """Return the topmost mount at `target`; None: no mount point."""
+        """Return the topmost mount at `target`; None: nothing is mounted there."""
         with self._lock:
             layers = self._layers.get(target)
             return layers[-1] if layers else None

@@ -44,8 +44,8 @@ class MemorySpace:
         )
 
     def cost(self, allocation: Allocation, size: Bytes) -> Bytes:
-        """Return the bytes to commit to an image of `size` bytes: fewer if sparse images are
-        overcommitted.
+        """Return how many bytes to commit to an image of `size` bytes: fewer than `size` if sparse
+        images are overcommitted.
 
         Raises: Invalid if the allocation is thin.
         """

@@ -12,7 +12,10 @@ from driver.core.model import Bytes, Image, Volume
 
 @dataclass(slots=True)
 class Stored:
-    """An image with its bytes. `cost`: the bytes of the pool that are committed to it."""
+    """An image of a simulated pool with its bytes. `cost`: how many bytes of the pool are
+    committed to the image; `device`: the device to which it is attached, or None; `readers`:
+    how many calls read it now.
+    """
 
     image: Image
     disk: Disk

@@ -22,8 +22,8 @@ SMALLEST: Final[dict[FsType | None, Bytes]] = {
 
 
 def smallest(fs: FsType | None, *, encrypted: bool) -> Bytes:
-    """Return the smallest size of a volume with `fs` (None: raw block) in bytes, including the LUKS
-    header if `encrypted`.
+    """Return the smallest size of a volume with `fs` (None: raw block) in bytes, including the
+    LUKS header if the volume is `encrypted`.
     """
     return SMALLEST[fs] + (LUKS_HEADER if encrypted else 0)
 

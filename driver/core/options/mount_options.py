@@ -119,9 +119,9 @@ class EffectiveOptions:
 def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
     """Split mount flags at their commas and return the single options.
 
-    `fs`: the volume's filesystem; None: options of any filesystem are accepted. Raises: Invalid,
-    whose text names the first option that is not accepted; or they have more than 4000 characters
-    together.
+    `fs`: the volume's filesystem; None: options of any filesystem are accepted. Raises:
+    Invalid, whose text names the first option that is not accepted, or says that the options
+    have more than 4000 characters together.
     """
     options = tuple(part for flag in flags for part in _OPTION.findall(flag))
     if sum(len(option) + 1 for option in options) > LONGEST:

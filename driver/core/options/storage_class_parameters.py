@@ -23,9 +23,9 @@ class Option:
     name in LVM tags, a single unused letter because tags have to be short.
 
     `parse`: parses the parameter for a volume with this filesystem (None: raw block); raises
-    Invalid. `dump`, `load`: convert to and from the text in a record. `in_pods`: whether a pod may
-    use it for its inline volume. `form`: a regular expression of the accepted values, for the
-    chart's schema that helm checks; "" for any text.
+    Invalid. `dump`, `load`: convert to and from the text in a record. `in_pods`: whether a pod
+    may use the parameter for its inline volume. `form`: a regular expression of the accepted
+    values, for the chart's schema that helm checks; "" for any text.
     """
 
     key: str

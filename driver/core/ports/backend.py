@@ -24,10 +24,10 @@ from driver.core.model import (
 
 
 class Backend(Protocol):
-    """The images of one pool.
+    """Creates, deletes, attaches and describes the images (volumes and snapshots) of one pool.
 
-    The methods are not idempotent: the use cases decide how a repeated call is answered. Any method
-    may raise PoolUnavailable, and OSError when the machine fails.
+    The methods are not idempotent: their callers decide how a repeated CSI call is answered.
+    Any method may raise PoolUnavailable, and OSError when the machine fails.
     """
 
     @property
@@ -46,7 +46,7 @@ class Backend(Protocol):
         """Return the logical block size, in bytes, for a new volume with `fs` (None: raw block)."""
 
     def state(self) -> PoolState:
-        """Return the state of the pool for `cellar pools`. Never raises PoolUnavailable."""
+        """Return the state of the pool, e.g. for `cellar pools`. Never raises PoolUnavailable."""
 
     def close(self) -> None:
         """Release the pool's lock, so that another process may serve it. No other method may be
@@ -55,14 +55,17 @@ class Backend(Protocol):
 
     # images at rest
     def capacity(self, allocation: Allocation) -> Capacity:
-        """Return the capacity for new volumes of `allocation` now (promise 6)."""
+        """Return the space for new volumes with this allocation. `create` accepts a volume of the
+        size `largest` now.
+        """
 
     @overload
     def find(self, image_id: VolumeId) -> Volume | None:  # noqa: D418 - the port has no other
         """Return the image with this id; None: there is none.
 
-        Raises: PoolUnavailable; Damaged: its record cannot be read. All other methods that take an
-        image, except `attached` and `detach`, raise Damaged for it too.
+        Raises: PoolUnavailable; Damaged: its record cannot be read. All other methods that take
+        an image, except `attached` and `detach`, raise Damaged too if its record cannot be
+        read.
         """
 
     @overload
@@ -77,19 +80,19 @@ class Backend(Protocol):
         """
 
     def known(self) -> Sequence[Image | Unreadable]:
-        """Return all images as they were last read, damaged ones too. Does not read the pool, so it
-        never waits for a disk.
+        """Return all images as they were last read, also those whose record cannot be read. Does
+        not read the pool, so it never waits for a disk.
         """
 
     def withdraw(self, volume_id: VolumeId, node: str | None) -> None:
         """Remove the publication of a volume whose record is damaged.
 
-        `node`: only if it is published to this node; None: in any case.
+        `node`: the publication is removed only if it is to this node; None: in any case.
         """
 
     def shares(self, source: ImageId) -> bool:
-        """Return whether an image created from `source` shares its bytes (reflink, thin). If not,
-        the caller's `prepare` has to copy them.
+        """Return whether an image created from `source` shares the bytes of `source` (reflink,
+        thin snapshot). If not, the caller's `prepare` has to copy them.
         """
 
     def create(self, image: Image, prepare: Prepare) -> None:
@@ -110,11 +113,11 @@ class Backend(Protocol):
         """
 
     def resize(self, volume: Volume, size: Bytes) -> Volume:
-        """Grow the image to `size` bytes, and its device if it is attached. Returns the volume as
-        recorded then.
+        """Grow the image to `size` bytes, and its device if it is attached. Returns the volume
+        with its new record.
 
-        If the record has that size already, an interrupted growth is completed. Raises: OutOfRange:
-        there is no free space, and nothing was changed.
+        If the record has that size already, an interrupted growth is completed. Raises:
+        OutOfRange: there is no free space, and nothing was changed.
         """
 
     def delete(self, image_id: ImageId) -> None:
@@ -134,7 +137,7 @@ class Backend(Protocol):
         """
 
     def attached(self, image_id: ImageId) -> Device | None:
-        """Return the device to which the image is attached, or None."""
+        """Return the device to which the image is attached; None: it is not attached."""
 
     def detach(self, image_id: ImageId) -> None:
         """Detach the image from its device; no-op if it is not attached. Raises: Refused: the
@@ -145,8 +148,8 @@ class Backend(Protocol):
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
         """Freeze and flush the filesystems on `volumes` for the duration of the `with` block.
 
-        `bound`: seconds after which they are thawed in any case. Raises: Busy, on exit, if that
-        happened: then what was read in the block is not of one moment.
+        `bound`: seconds after which they are thawed in any case. Raises: Busy, on exit: they
+        were thawed before the end of the block, so the bytes read in it are not of one moment.
         """
 
     def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:
@@ -155,8 +158,8 @@ class Backend(Protocol):
         """
 
     def extents(self, image_id: ImageId) -> Iterator[Extent]:
-        """Yield the written extents of the image in order, without holes and unwritten space.
-        Raises: NotFound.
+        """Yield the written extents of the image in order. Holes and space that is allocated but
+        was never written are left out. Raises: NotFound.
         """
 
     def faults(self, image_id: ImageId | None) -> Iterator[Fault]:

@@ -60,12 +60,13 @@ class SharesAhead(Protocol):
     """
 
     def share_ahead(self, image: Image) -> AbstractContextManager[None]:
-        """Share the bytes of the image's source, a volume in use, and reserve the space, before the
-        source is frozen.
+        """Share the bytes of the image's source, a volume in use, and reserve the space, before
+        the source is frozen.
 
         In the `with` block `create` only shares what was written since. At the end of the block
-        everything that `create` did not use is removed. No-op for sources that gain nothing by it.
-        Raises: NoSpace; NotFound; Conflict: an image with this id exists; PoolUnavailable.
+        everything that `create` did not use is removed. No-op for sources for which `create`
+        would not become faster. Raises: NoSpace; NotFound; Conflict: an image with this id
+        exists; PoolUnavailable.
         """
 
 
@@ -116,7 +117,9 @@ class ExaminesTogether(Protocol):
 
 @runtime_checkable
 class NeedsMaintenance(Protocol):
-    """A backend that needs periodic maintenance."""
+    """A backend whose pool needs periodic maintenance, such as extending a thin pool that fills
+    up.
+    """
 
     def maintain(self) -> None:
         """Do periodic maintenance, such as extending a thin pool that fills up. No-op if the pool

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Alarm(StrEnum):
-    """The urgency of a condition: the label `severity` of its alert."""
+    """How urgent a condition is: the value of the label `severity` of its alert."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -17,8 +17,8 @@ class Alarm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition for an alert that is true now. `alert`: the name of the alert rule; `text`: for
-    people.
+    """The fact that the condition of an alert rule is true now. `alert`: the name of the alert
+    rule; `text`: describes it to people; `volume_id`: the volume that it concerns; "": none.
     """
 
     alert: str

@@ -11,7 +11,8 @@ from driver.core.model import Bytes
 
 
 class Crypt(Protocol):
-    """LUKS2 containers on the devices of pools. `name` is the id of the volume in the container.
+    """Formats, opens and closes LUKS2 containers on the devices of pools. In all methods `name` is
+    the id of the volume in the container.
 
     No secret is ever in a program's arguments, an error text, or a log.
     """
@@ -32,8 +33,8 @@ class Crypt(Protocol):
         """
 
     def new_uuid(self, path: Path) -> None:
-        """Give the container of a copy a new UUID and verify it. Raises: Refused: there is no
-        container.
+        """Give the container at `path`, which is a copy of another, a new UUID, and verify it by
+        reading it back. Raises: Refused: there is no container.
         """
 
     def open(self, device: Device, name: str, secret: bytes, *, discards: bool) -> Device:
@@ -52,13 +53,15 @@ class Crypt(Protocol):
 
     def resize(self, name: str, secret: bytes) -> None:
         """Grow the open container to the end of its device. `secret`: the passphrase. Raises:
-        Invalid: it is wrong.
+        Invalid: the passphrase is wrong.
         """
 
     def close(self, name: str) -> None:
-        """Close the container; no-op if it is not open. Raises: Refused: it is in use."""
+        """Close the container `name`; no-op if it is not open. Raises: Refused: the container is
+        in use.
+        """
 
     def erase(self, device: Device) -> None:
-        """Destroy all key slots, so that no passphrase opens the container any more; no-op if there
-        is none.
+        """Destroy all key slots of the container on `device`, so that no passphrase opens the
+        container any more; no-op if there is no container.
         """

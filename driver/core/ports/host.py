@@ -22,14 +22,14 @@ class Host(Protocol):
     """The operations of this machine's kernel on devices, for any type of storage below them."""
 
     def lacks(self, fs: FsType) -> str | None:
-        """Return why volumes with `fs` cannot be used on this machine; None: they can. Cheap enough
-        to be called for each request.
+        """Return why volumes with `fs` cannot be used on this machine; None: they can be used.
+        Cheap enough to be called for each request.
         """
 
     # formats
     def mkfs(self, path: Path, fs: FsType, *, block_size: Bytes, options: Sequence[str]) -> None:
         """Format `path` with `fs`. Only called inside `Backend.create`, on an image that was never
-        visible as a volume (promise 1).
+        visible as a volume, so that no volume's data is ever formatted over.
 
         `block_size`: of the volume's device, in bytes. `options`: arguments for mkfs. Raises:
         Invalid: mkfs refuses `options`, or the filesystem made with them cannot be mounted.
@@ -44,14 +44,15 @@ class Host(Protocol):
         """Verify that `device` has the filesystem `fs`, and repair what can be repaired safely.
         Returns how many bytes of the device are beyond the filesystem.
 
-        Raises: Refused: it has something else, or is damaged; nothing was written.
+        Raises: Refused: the device has something else, or the filesystem is damaged; nothing
+        was written.
         """
 
     def fit(self, device: Device, fs: FsType) -> None:
-        """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it while
-        mounted; no-op on others.
+        """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it
+        while mounted; no-op on others.
 
-        Raises: Refused, Unusable, Failed: it is intact and has its old size.
+        Raises: Refused, Unusable, Failed: the filesystem is intact and has its old size.
         """
 
     def copy(
@@ -74,8 +75,8 @@ class Host(Protocol):
         """
 
     def bind(self, source: Path, target: Path, *, read_only: bool) -> None:
-        """Bind-mount the directory `source` at `target`, which is created. Raises: Refused: there
-        are files in `target`.
+        """Bind-mount the directory `source` at `target`, which is created. Raises: Refused: the
+        directory `target` contains files.
         """
 
     def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
@@ -85,13 +86,15 @@ class Host(Protocol):
         """
 
     def mounted_at(self, target: Path) -> MountPoint | None:
-        """Return the topmost mount at `target` itself; None: it is no mount point."""
+        """Return the topmost mount at `target` itself; None: nothing is mounted there."""
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
         """Return every mount of `device` in this mount namespace."""
 
     def volume_label(self, mount: MountPoint) -> str | None:
-        """Return the id of the image on the device of `mount`; None: the kernel does not know."""
+        """Return the id of the image on the device of `mount`; None: the kernel's data does not
+        tell.
+        """
 
     def thaw(self, target: Path) -> None:
         """Thaw the filesystem at `target`; no-op if it is not frozen. A frozen filesystem can be
@@ -125,9 +128,9 @@ class Host(Protocol):
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:
         """Grow the mounted filesystem at `target` to its device; no-op if it has that size.
 
-        Returns True if a power cut could damage the growth, so that `Backend.quiesce` should write
-        it out. Raises: Busy, Refused, Unusable, Failed: it has its old size; StillRunning: the
-        kernel is still growing it.
+        Returns True if a power cut could damage the growth, so that the caller should write it
+        to the disk with `Backend.quiesce`. Raises: Busy, Refused, Unusable, Failed: the
+        filesystem has its old size; StillRunning: the kernel is still growing it.
         """
 
     def broken(self, mount: MountPoint, fs: FsType) -> str | None:

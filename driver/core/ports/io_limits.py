@@ -35,7 +35,8 @@ def _enforceable(value: int, most: int | None = None) -> int:
 
 
 class IoLimits(Protocol):
-    """Limits of the IO of all pods of this machine, by device. Thread-safe.
+    """Enforces limits on the IO of all pods of this machine together, one set of limits for each
+    device. Thread-safe.
 
     A device is identified by its number (dev_t), which another device may get later.
     """
@@ -46,8 +47,8 @@ class IoLimits(Protocol):
         """
 
     def enforced(self, device: Device) -> Limits:
-        """Return the limits that the kernel enforces on `device`; no limits where none can be
-        enforced.
+        """Return the limits that the kernel enforces on `device`; no limits if this machine cannot
+        enforce any.
         """
 
     def enforce(self, device: Device, limits: Limits) -> None:
@@ -59,8 +60,8 @@ class IoLimits(Protocol):
         """
 
     def refresh(self) -> bool:
-        """Find out again whether and where limits can be enforced, and remove those of devices that
-        do not exist any more. Returns whether any device has a limit.
+        """Find out again whether and where limits can be enforced, and remove the limits of
+        devices that do not exist any more. Returns whether any device has a limit.
 
         To be called periodically while any volume has limits. Raises: Failed.
         """

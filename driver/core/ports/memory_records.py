@@ -8,8 +8,9 @@ from driver.core.ports.records import NodeState
 
 
 class MemoryRecords:
-    """The Records port in memory. No lock is needed, because single operations of a dict are
-    atomic.
+    """Keeps the small records of a node in memory, until the process ends.
+
+    No lock is needed, because single operations of a dict are atomic.
     """
 
     problem: str | None = None
@@ -38,5 +39,5 @@ class MemoryRecords:
 
 
 def memory_state() -> NodeState:
-    """Return the state of a simulated node, which is lost when the process ends."""
+    """Return empty records of a simulated node, kept in memory until the process ends."""
     return NodeState(mount_records=MemoryRecords(), pools=MemoryRecords())

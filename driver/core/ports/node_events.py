@@ -29,7 +29,8 @@ _TEXT: Final = 900  # characters; Kubernetes accepts 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEvent:
-    """An event of this node. `reason`: one CamelCase word; `text`: for people; `image`: the image
+    """An event of this node, to be shown as an Event of Kubernetes. `number`: counts up from the
+    start of the process; `reason`: one CamelCase word; `text`: for people; `image`: the image
     that it concerns; None: the node itself; `at`: seconds since the epoch.
     """
 
@@ -59,7 +60,9 @@ class _Bucket:
 
 
 class NodeEvents:
-    """The events of this node. Thread-safe. `clock`: returns seconds since the epoch."""
+    """Keeps the recent events of this node for its readers. Thread-safe. `clock`: returns seconds
+    since the epoch.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -72,8 +75,10 @@ class NodeEvents:
     def record(
         self, reason: str, text: str, *, warning: bool = False, image: Image | None = None
     ) -> None:
-        """Record an event; if there were too many, it is only logged. The arguments are described
-        in NodeEvent.
+        """Record an event; if there were too many, it is only logged.
+
+        `reason`: one CamelCase word; `text`: for people; `image`: the image that the event
+        concerns; None: it concerns the node.
         """
         with self._lock:
             now = self._clock()

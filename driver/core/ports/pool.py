@@ -15,8 +15,8 @@ from driver.core.ports.io_limits import IoLimits, NoIoLimits
 class Pool:
     """A configured pool: a backend for its images, and the host that mounts their devices.
 
-    `crypt`: encryption, or None; `io_limits`: those of its machine; `answers`: calls the backend in
-    separate threads.
+    `crypt`: opens encrypted volumes; None: the pool has none. `io_limits`: enforces IO limits
+    on the pool's machine; `answers`: calls the backend in separate threads.
     """
 
     name: str

@@ -8,10 +8,11 @@ from typing import Protocol
 
 
 class Records(Protocol):
-    """Small flat records by key that a node stores outside of its pools.
+    """Small records (fields and texts) by key that a node stores outside of its pools.
 
-    No method raises because of the disk, or waits for it longer than a moment. A record that cannot
-    be written is only in this process's memory, and one that cannot be read counts as missing.
+    No method raises an error of the disk, or waits for the disk longer than a moment. A record
+    that cannot be written is only in this process's memory, and one that cannot be read counts
+    as missing.
     """
 
     @property
@@ -19,7 +20,7 @@ class Records(Protocol):
         """Return why records could not be read or written; None: there was no such failure."""
 
     def get(self, key: str) -> Mapping[str, str] | None:
-        """Return the record of `key`, or None."""
+        """Return the record of `key`; None: there is none."""
 
     def items(self) -> Mapping[str, Mapping[str, str]]:
         """Return a copy of all records, by key."""
@@ -36,7 +37,9 @@ class Records(Protocol):
         """Remove the record of `key`; no-op if there is none. Does not wait for the disk."""
 
     def flush(self) -> bool:
-        """Wait a moment until all records are durable. Returns False if they are not."""
+        """Wait, at most a moment, until all records are durable. Returns False if some are not
+        durable then.
+        """
 
 
 @dataclass(frozen=True, slots=True)

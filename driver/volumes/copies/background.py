@@ -25,8 +25,9 @@ KEEP_FAILURE: Final = 300.0  # seconds for which an error is kept for the next c
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """A running copy. `text`: its source and target, for people; sizes are in bytes; `claim`: the
-    PersistentVolumeClaim that waits for it, as NAMESPACE/CLAIM, or "".
+    """A running copy. `text`: its source and target, for people; `total`, `copied`: bytes;
+    `seconds`: how long it has run; `claim`: the PersistentVolumeClaim that waits for it, as
+    NAMESPACE/CLAIM, or "".
     """
 
     text: str
@@ -74,12 +75,13 @@ class BackgroundCopies:
         """Run `work` in the pool's executor and return its result.
 
         `pool`: the pool's name; `text`: identifies the copy, and names it for people; `total`:
-        bytes to copy, for the progress; `incarnations`: those of its sources; `images`: those that
-        it creates. If a copy fails while no call waits for it, the next call with the same `text`
-        and `incarnations` within KEEP_FAILURE seconds raises its error.
+        bytes to copy, for the progress; `incarnations`: the incarnations of its sources, as
+        text; `images`: the images that it creates. If a copy fails while no call waits for it,
+        the next call with the same `text` and `incarnations` within KEEP_FAILURE seconds raises
+        its error.
 
-        Raises: StillRunning: it takes longer than `timeout`, and continues in the background; what
-        `work` raises.
+        Raises: StillRunning: it takes longer than `timeout`, and continues in the background;
+        what `work` raises.
         """
         self._forget_old()
         if failed := self._failures.pop((text, incarnations), None):
@@ -96,8 +98,8 @@ class BackgroundCopies:
         raise StillRunning(f"{text} takes longer: try again", done=future, status=progress.status)
 
     def stop(self) -> None:
-        """Make all running copies fail with Busy at their next step, so that they remove what they
-        made.
+        """Make all running copies fail with Busy at their next step. Each then removes its
+        unfinished image.
         """
         self._stopping.set()
 

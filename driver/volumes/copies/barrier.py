@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 
 class BarrierStep(IntEnum):
-    """The steps of a group snapshot on several nodes, with their numbers in
-    csi_proto/cellar.proto.
+    """The steps at which the nodes wait for each other while they take a group snapshot together.
+    The numbers are those in csi_proto/cellar.proto.
     """
 
     FROZEN = 1  # the sources are frozen

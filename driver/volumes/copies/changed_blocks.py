@@ -36,14 +36,14 @@ class ChangedBlocks:
         self._most = most
 
     def page(self, request: GetChangedBlocks) -> ChangesPage:
-        """Return one page of the target's allocated extents or, with a base, of the extents that
-        may differ.
+        """Return one page of the allocated extents of the snapshot `target` or, if the request has
+        a `base`, of the extents in which the two snapshots may differ.
 
-        Raises: NotFound: no such snapshot, or one was re-created since the previous page; Invalid:
-        the base is of another volume, or younger than the target; OutOfRange: `start` is not in the
-        target; Refused: the pool cannot compare snapshots, or the snapshot is encrypted, so all of
-        it has to be read; Busy: the filesystem of the pool is moving the snapshots;
-        PoolUnavailable; Damaged.
+        Raises: NotFound: there is no such snapshot, or one was deleted and created again since
+        the previous page; Invalid: the base is of another volume, or younger than the target;
+        OutOfRange: `start` is not in the target; Refused: the pool cannot compare snapshots, or
+        the snapshot is encrypted, so all of it has to be read; Busy: the filesystem of the pool
+        is moving the snapshots; PoolUnavailable; Damaged.
         """
         pool, target = self._pools.snapshot(request.target)
         base = self._base(request, target)
@@ -142,8 +142,8 @@ class _Examination:
 def resized_base(
     base: Iterable[PhysicalExtent], size: Bytes, target: Bytes
 ) -> Iterator[PhysicalExtent]:
-    """Yield the extents of a base snapshot of `size` bytes as if it had `target` bytes: cut off
-    there, or followed by one extent that counts as changed.
+    """Yield the extents of a base snapshot of `size` bytes as if it had `target` bytes: extents
+    beyond `target` are left out, or one extent that counts as changed is added up to it.
     """
     for extent in base:
         if extent.start < size:

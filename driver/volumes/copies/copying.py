@@ -31,7 +31,12 @@ _RETRY_AFTER: Final = 600.0  # seconds for which a copy that was too slow is not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCopy:
-    """An image to be created in `pool` as a copy of `source`, which is in the pool `origin`."""
+    """An image to be created in `pool` as a copy of `source`, which is in the pool `origin`.
+
+    `finish`: run on the new image when it has all bytes, e.g. to give it a new UUID.
+    `shares_bytes`: the image shares the source's bytes (reflink, thin snapshot); False: they
+    are copied. `source_in_use`: the source may be written to at any time.
+    """
 
     pool: Pool
     image: Image
@@ -45,8 +50,8 @@ class ImageCopy:
     def plan(
         cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare
     ) -> ImageCopy:
-        """Return the planned copy, after finding out whether bytes can be shared and whether the
-        source is in use.
+        """Return the copy of `source`, after finding out whether its bytes can be shared and
+        whether it is in use. The arguments are the fields of the class.
         """
         return cls(
             pool=pool,
@@ -79,10 +84,11 @@ class ImageCopy:
 
 
 class Copier:
-    """Creates images as copies of others, all of the same moment.
+    """Creates images as copies of others; all images of one call show their sources at the same
+    moment.
 
-    `bound`: seconds for which the sources may be frozen, by the clock of `copies`, which must be
-    monotonic.
+    `copies`: runs the copying in the background; its clock must be monotonic. `bound`: the
+    longest time in seconds for which the sources may be frozen.
     """
 
     def __init__(self, copies: BackgroundCopies, bound: float = FREEZE_BOUND) -> None:
@@ -94,9 +100,10 @@ class Copier:
     def copy(self, text: str, copies: Sequence[ImageCopy]) -> None:
         """Create all the images, or none.
 
-        `text` names the copy for people. Raises: Refused: a source is in use, and copying it would
-        take longer than it may be frozen; Busy: copying took longer than that, and nothing was
-        kept; NoSpace; StillRunning: the copy continues in the background; PoolUnavailable.
+        `text` names the copy for people. Raises: Refused: a source is in use, and copying it
+        would take longer than it may be frozen; Busy: copying took longer than the sources may
+        be frozen, and no image was kept; NoSpace; StillRunning: the copy continues in the
+        background; PoolUnavailable.
         """
         pool = copies[0].pool.name
         live = [copy for copy in copies if copy.source_in_use]

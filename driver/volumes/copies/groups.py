@@ -31,8 +31,8 @@ class Groups:
     def known(self, request: GroupSnapshotRef) -> Sequence[Snapshot]:
         """Return the existing members of the group, at least one.
 
-        Raises: NotFound: there is none; Invalid: `snapshot_ids` are given and differ from the
-        members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
+        Raises: NotFound: no member exists; Invalid: `snapshot_ids` are given and differ from
+        the members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
         members = self.members(request.key)
         if not members:
@@ -43,8 +43,8 @@ class Groups:
         return members
 
     def missing(self, members: Sequence[Snapshot]) -> Sequence[SnapshotId]:
-        """Return the ids of members that do not exist any more. `members`: the existing ones, at
-        least one.
+        """Return the ids of the group's members that do not exist any more. `members`: the members
+        that exist, at least one.
 
         Raises: PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
@@ -57,7 +57,7 @@ class Groups:
                 self._find(member)
 
     def delete(self, members: Sequence[Snapshot]) -> None:
-        """Delete the whole group. `members`: the existing ones, at least one.
+        """Delete the whole group. `members`: the members that exist, at least one.
 
         Raises: PoolUnavailable, and nothing was deleted: a member may be in a pool that is
         unavailable; Damaged.

@@ -32,7 +32,8 @@ from driver.volumes.snapshot_requests import (
 class Snapshotter:
     """Creates, deletes and lists snapshots and group snapshots.
 
-    `clock`: returns seconds since the epoch; `bound`: seconds for which a source may be frozen.
+    `clock`: returns seconds since the epoch; `bound`: the longest time in seconds for which a
+    source may be frozen.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Snapshotter:
     # single snapshots
 
     def create(self, request: CreateSnapshot) -> Snapshot:
-        """Take a snapshot and return it; if it exists and has the same source, return the existing
-        one.
+        """Take a snapshot and return it. If a snapshot with this name and source exists, return
+        that.
 
-        Raises: Conflict: the name exists for another source; NotFound: no such source; what
-        `Copier.copy` raises.
+        Raises: Conflict: the name exists for another source; NotFound: no such source; Refused:
+        the source is in use, and copying would take longer than it may be frozen; Busy: copying
+        took longer than that; StillRunning: the copy continues in the background; NoSpace;
+        PoolUnavailable; Damaged.
         """
         member = request.member
         near = self._pools.known_with_id(member.source.pool)
@@ -84,8 +87,8 @@ class Snapshotter:
         return snapshot
 
     def list(self, request: ListSnapshots) -> SnapshotsPage:
-        """Return one page of snapshots. Raises: StaleToken; Damaged: the single requested snapshot
-        has a damaged record.
+        """Return one page of snapshots. Raises: StaleToken; Damaged: the request names one
+        snapshot, and its record is damaged.
         """
         if request.snapshot_id:
             self._groups.refuse_damaged([request.snapshot_id])
@@ -100,12 +103,14 @@ class Snapshotter:
     # groups
 
     def create_group(self, request: CreateGroupSnapshot) -> Group:
-        """Take a snapshot of each source at one moment, and return the group; if it exists and has
-        the same sources, return the existing one. Members that an interrupted call left are deleted
-        first.
+        """Take a snapshot of each source at one moment, and return the group. If a group with this
+        name and these sources exists, return that. Members that an interrupted call left are
+        deleted first.
 
         Raises: Conflict: the name exists for other sources; NotFound: a source does not exist;
-        PoolUnavailable; Damaged; what `Copier.copy` raises.
+        Refused: a source is in use, and copying would take longer than it may be frozen; Busy:
+        copying took longer than that; StillRunning: the copy continues in the background;
+        NoSpace; PoolUnavailable; Damaged.
         """
         ids = tuple(_id(member) for member in request.members)
         self._groups.refuse_damaged(ids)

@@ -57,9 +57,9 @@ def ensure_attached(
     it; a new device has no IO limits.
 
     An encrypted volume is attached writable and opened; `secret` is checked even if it is open
-    already. `undo`: the steps to undo after a later error are pushed to it. Raises: Refused: it is
-    in use read-only and has to be writable; Invalid: the secret is missing or wrong; what
-    `Backend.attach` raises.
+    already. `undo`: the steps to undo after a later error are pushed to it. Raises: Refused: it
+    is in use read-only and has to be writable; Invalid: the secret is missing or wrong;
+    PoolUnavailable; Damaged.
     """
     if volume.luks_key_id is None:
         device, is_new = _ensure_attached(pool, volume, read_only=read_only, undo=undo)
@@ -112,7 +112,8 @@ def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
     """Close the volume's container if it is encrypted, and detach its device; no-op if it is not
     attached.
 
-    `device`: the result of `contents_device`. Raises: Refused: the device is in use.
+    `device`: the device from which the contents are read, as returned by `contents_device`.
+    Raises: Refused: the device is in use.
     """
     with io_limits.removed(pool, device):
         if volume.luks_key_id is not None:

@@ -39,7 +39,9 @@ def require_encryption_support(pool: Pool) -> None:
 
 
 def require_secret(volume: Volume, secret: bytes | None) -> bytes:
-    """Return the secret. Raises: Invalid: it is missing or empty."""
+    """Return `secret`, the passphrase of an encrypted volume. Raises: Invalid: it is missing or
+    empty.
+    """
     if not secret:
         raise Invalid(f"{SECRET} is required: volume {volume.id} is encrypted")
     return secret
@@ -49,7 +51,7 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
     """Format the volume as LUKS with its filesystem inside, and return its new record; no-op if it
     is formatted. `secret`: the passphrase.
 
-    Raises: Refused: the pool cannot encrypt; what `FormatsLater.replace_contents` raises.
+    Raises: Refused: the pool cannot encrypt, or the volume is attached.
     """
     if volume.formatted:
         return volume

@@ -63,9 +63,10 @@ class EphemeralVolumes:
         """Create the volume and mount it at the target, or do neither. If it exists, as after a
         reboot, it is only mounted.
 
-        Raises: Busy, PoolUnavailable: kubelet will unpublish, so nothing is undone; Unfinished: the
-        call failed, and the volume stays until NodeUnpublishVolume; what `Provisioner.create` and
-        `NodeVolumes.stage_volume` raise: nothing is left.
+        Raises: Busy, PoolUnavailable: kubelet will unpublish, so nothing is undone; Unfinished:
+        the call failed, and the volume stays until NodeUnpublishVolume; Invalid, NoSpace,
+        OutOfRange, Refused, Damaged: the volume cannot be created or mounted, and nothing is
+        left.
         """
         volume = self._volumes.create(request.create)
         try:

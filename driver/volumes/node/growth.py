@@ -18,7 +18,7 @@ BOUND: Final = 5.0  # seconds for which writers may stand still
 
 def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
     """Grow the filesystem on `device` before it is mounted, on kernels that cannot grow it while
-    mounted; a failure is logged.
+    it is mounted; a failure is only logged.
 
     Raises: StillRunning: the tool has not finished; Refused: the filesystem is damaged after a
     failed growth.
@@ -36,7 +36,7 @@ def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -
     """Grow the mounted filesystem to the size of its device, and sync it.
 
     `target`: a path at which it is mounted writable. Raises: StillRunning: the kernel is still
-    growing it; what `Host.grow` raises.
+    growing it; Busy, Refused, Unusable, Failed: it has its old size.
     """
     try:
         grew = pool.host.grow(device, target, fs)
@@ -47,8 +47,9 @@ def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -
 
 
 def grow_if_possible(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -> None:
-    """Grow the filesystem as `grow` does, but only log a failure, so that the volume can be used
-    with its old size. The health of the volume then reports that it has not grown.
+    """Grow the mounted filesystem to the size of its device, and sync it. A failure is only
+    logged, so that the volume can be used with its old size. The health of the volume then
+    reports that it has not grown. `target`: a path at which it is mounted writable.
 
     Raises: Unusable: the filesystem shut down or became read-only while growing.
     """

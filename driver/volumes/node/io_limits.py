@@ -33,11 +33,11 @@ def require_enforceable(pool: Pool, limits: Limits) -> None:
 
 
 def ensure(pool: Pool, volume: Volume, device: Device) -> None:
-    """Enforce the volume's limits on `device`, its topmost device, and remove those of the device
-    below.
+    """Enforce the volume's IO limits on `device`, its topmost device, and remove the limits of the
+    device below (that of an encrypted volume's container).
 
-    A failure is only logged, so that the pod can start. The health of the volume reports it, and
-    maintenance retries.
+    A failure is only logged, so that the pod can start. The health of the volume reports it,
+    and maintenance retries.
     """
     try:
         if device.parent:
@@ -48,8 +48,8 @@ def ensure(pool: Pool, volume: Volume, device: Device) -> None:
 
 
 def is_enforced(pool: Pool, volume: Volume, device: Device) -> bool:
-    """Return whether `device`, the volume's topmost device, has the volume's limits. Raises:
-    Failed.
+    """Return whether `device`, the volume's topmost device, has the volume's IO limits now.
+    Raises: Failed: the kernel's limits cannot be read.
     """
     return pool.io_limits.enforced(device) == enforceable(volume.limits)
 
@@ -68,8 +68,8 @@ def find_fault(pool: Pool, volume: Volume, device: Device) -> Iterator[Fault]:
 
 
 def remove(pool: Pool, device: Device) -> None:
-    """Remove the limits of a device and of the device below it, because limits belong to a device
-    number, which another volume had before or may get next. A failure is logged.
+    """Remove the IO limits of a device and of the device below it, because limits belong to a
+    device number, which another volume had before or may get next. A failure is logged.
     """
     try:
         if device.parent:
@@ -81,11 +81,11 @@ def remove(pool: Pool, device: Device) -> None:
 
 @contextmanager
 def removed(pool: Pool, device: Device | None) -> Iterator[None]:
-    """Remove the limits of a device which the `with` block unmounts and detaches; set them again if
-    the block fails.
+    """Remove the IO limits of a device that the `with` block unmounts and detaches; set them again
+    if the block fails.
 
-    Without limits the remaining data is written out at full speed, as no pod uses the volume any
-    more. `device`: the topmost one; None: there is none.
+    Without limits the remaining data is written out at full speed, as no pod uses the volume
+    any more. `device`: the topmost one; None: there is none.
     """
     limits = NO_LIMITS
     if device:

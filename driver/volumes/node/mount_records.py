@@ -21,12 +21,12 @@ _TRUE: Final = "true"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountRecord:
-    """The mount of a volume at one path. `device` and `number` (dev_t): of the volume when it was
-    mounted.
+    """The record of a mount that this driver made at `path`. `volume`: the volume's id. `device`,
+    `number`: path and number (dev_t) of the volume's device when it was mounted.
 
-    `node`: True if the device node is bound there; at the staging path of a raw block volume
-    nothing is mounted. `staging`: of a target, the staging path from which it was published; of a
-    staging path, that path itself.
+    `node`: True if the device node is bound at the path instead of a filesystem mounted; at the
+    staging path of a raw block volume nothing is mounted. `staging`: of a target, the staging
+    path from which it was published; of a staging path, that path itself.
     """
 
     path: Path
@@ -42,8 +42,8 @@ class MountRecord:
         return self.path == self.staging
 
     def matches(self, mount: MountPoint) -> bool:
-        """Return whether `mount` is the recorded mount: it has the same device number, or the same
-        device path if the kernel reports no number any more.
+        """Return whether `mount` is the recorded mount: whether it has the same device number, or
+        the same device path if the kernel reports no number any more.
         """
         if mount.number:
             return mount.number == self.number
@@ -51,8 +51,8 @@ class MountRecord:
 
 
 class MountRecords:
-    """The mounts that this driver has made, stored in `records`. A record is parsed again only
-    after it was changed.
+    """The mounts that this driver has made, stored in `records`. A record is parsed only once,
+    until it is changed.
     """
 
     def __init__(self, records: Records) -> None:
@@ -82,7 +82,7 @@ class MountRecords:
                 yield record
 
     def write(self, record: MountRecord) -> None:
-        """Write the record of its path, replacing an earlier one."""
+        """Write `record`, which replaces an earlier record of the same path."""
         self._records.write(
             str(record.path),
             {
@@ -116,8 +116,11 @@ class MountRecords:
 def mount_record(  # noqa: PLR0913 - the facts of one mount
     path: Path, volume_id: VolumeId, device: Device, *, node: bool, read_only: bool, staging: Path
 ) -> MountRecord:
-    """Return the record of a mount that is about to be made; the arguments are described in
-    MountRecord.
+    """Return the record of a mount that is about to be made at `path`.
+
+    `device`: the volume's device. `node`: whether its device node is bound instead of its
+    filesystem mounted. `staging`: of a target, the staging path from which the volume is
+    published; of a staging path, that path itself.
     """
     return MountRecord(
         path=path,

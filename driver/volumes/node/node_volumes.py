@@ -59,10 +59,12 @@ class NodeVolumes:
 
     def stage(self, request: Stage) -> None:
         """Attach the volume and, unless it is a raw block volume, mount it at the staging path. A
-        filesystem that is smaller than its volume is grown, as after a restore to a larger volume.
+        filesystem that is smaller than its volume is grown.
 
-        Raises: NotFound; PoolUnavailable; Refused: `capability` does not fit the volume; what
-        `staging.stage` raises.
+        Raises: NotFound; PoolUnavailable; Damaged; Refused: `capability` does not fit, or the
+        device, filesystem or path cannot be used; Conflict: it is mounted with other options;
+        Unusable: its filesystem broke and is in use; Invalid: a mount option or the secret is
+        wrong.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if reason := incompatibility(volume, request.capability):
@@ -70,8 +72,8 @@ class NodeVolumes:
         self.stage_volume(pool, volume, request)
 
     def stage_volume(self, pool: Pool, volume: Volume, request: Stage) -> Device:
-        """Stage a volume whose record the caller has read already, and return its device; see
-        `staging.stage`.
+        """Attach and mount a volume whose record the caller has read already, and return its
+        device. Raises: the errors of `stage`.
         """
         return staging.stage(pool, volume, request, self._records)
 
@@ -101,7 +103,7 @@ class NodeVolumes:
         is mounted there already. The host's own directory is never mounted.
 
         A volume that is not staged any more is staged again, unless it is encrypted. Raises:
-        Refused: `capability` does not fit the volume, it is not staged and cannot be, something
+        Refused: `capability` does not fit, the volume is not staged and cannot be, something
         else is mounted at the target, or a SINGLE_NODE_SINGLE_WRITER volume has another target;
         Conflict: it is mounted at the target writable instead of read-only, or the reverse;
         NotFound; PoolUnavailable; Damaged.
@@ -151,24 +153,26 @@ class NodeVolumes:
         self._records.remove(target, volume_id)
 
     def owns(self, host: Host, path: Path, mount: MountPoint, volume_id: VolumeId) -> bool:
-        """Return whether `mount`, which is at `path`, belongs to the volume."""
+        """Return whether the mount `mount` at `path` is one of the volume."""
         device = attachment.find_device(self._pools, volume_id)
         return own_mounts.is_own_mount(host, self._records.at(path), mount, device, volume_id)
 
     def recorded_at(self, path: Path) -> str | None:
-        """Return the id of the volume that is recorded as mounted at the path; None: no record."""
+        """Return the id of the volume that is recorded as mounted at the path; None: the path has
+        no record.
+        """
         record = self._records.at(path)
         return record.volume if record else None
 
     def expand(self, request: NodeExpand) -> Bytes:
         """Grow the filesystem to the size that ControllerExpandVolume recorded, and return that
-        size in bytes. The device, and an encrypted volume's container, are grown first if they are
+        size in bytes. The device, and an encrypted volume's container, are grown first if
         smaller.
 
-        Raises: NotFound: no such volume, or it is not at the path; Invalid: `capability` does not
-        fit the volume, or the secret is missing or wrong; OutOfRange: ControllerExpandVolume has
-        not grown it yet; Refused: it is mounted read-only; StillRunning: the kernel has not
-        finished; PoolUnavailable; Damaged.
+        Raises: NotFound: no such volume, or it is not at the path; Invalid: `capability` does
+        not fit the volume, or the secret is missing or wrong; OutOfRange:
+        ControllerExpandVolume has not grown it yet; Refused: it is mounted read-only;
+        StillRunning: the kernel has not finished; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if request.capability and (reason := incompatibility(volume, request.capability)):
@@ -186,11 +190,11 @@ class NodeVolumes:
         return volume.size
 
     def stats(self, request: GetVolumeStats) -> VolumeStats:
-        """Return the usage of the volume's filesystem, or the size of its device, with the volume's
+        """Return the usage of the volume's filesystem, or the size of its device, and the volume's
         faults. A device node of a pod that is not bound to the volume any more is a fault; then
         there is no usage.
 
-        Raises: NotFound: no such volume, or something else is at the path, so that the usage of the
+        Raises: NotFound: no such volume, or it is not at the path, so that the usage of the
         host's own filesystem is never returned; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)

@@ -144,8 +144,8 @@ class VolumeMounts:
 def find_swapped(
     host: Host, records: MountRecords, volume: Volume, device: Device | None
 ) -> Sequence[Fault]:
-    """Return a fault for each path at which a pod has a device node that is not bound to the volume
-    any more.
+    """Return a fault for each path at which a pod has a device node of the volume that stands for
+    another device now.
 
     `device`: the volume's device; None: it is not attached.
     """
@@ -161,7 +161,9 @@ def find_swapped(
 
 
 def swapped_text(record: MountRecord, volume_id: VolumeId) -> str:
-    """Return the fault's text for a path whose device node is not bound to the volume any more."""
+    """Return the text of the fault that the device node at the recorded path stands for another
+    device than the volume's now.
+    """
     return (
         f"{record.path} is the device node {record.device}, which is not bound to volume"
         f" {volume_id} any more: end the pod, so that NodeUnpublishVolume unmounts it"

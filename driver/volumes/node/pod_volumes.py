@@ -18,10 +18,10 @@ from driver.volumes.node_requests import (
 
 
 class PodVolumes:
-    """The calls of the Node service that may concern an inline volume.
+    """The calls of the Node service that concern a persistent volume or an inline one.
 
-    Each method calls the method with the same purpose of `NodeVolumes`, `Health` or
-    `EphemeralVolumes`, and raises the same errors.
+    Each method passes the request on to `NodeVolumes` or `Health` for a persistent volume, to
+    `EphemeralVolumes` for an inline one, and raises their errors.
     """
 
     def __init__(

@@ -55,8 +55,8 @@ def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> 
 
 
 def device_at(pool: Pool, volume: Volume, path: Path, records: MountRecords) -> Device:
-    """Return the volume's device if it is mounted or bound at `path`, or if the raw block volume is
-    staged there. Raises: NotFound: nothing is there, or something else.
+    """Return the volume's device if it is mounted or bound at `path`, or if the raw block volume
+    is staged there. Raises: NotFound: nothing is mounted at `path`, or something else.
     """
     device, mount_point = attachment.contents_device(pool, volume), pool.host.mounted_at(path)
     if device and mount_point and mount_point.number == device.number:
@@ -74,7 +74,9 @@ def device_at(pool: Pool, volume: Volume, path: Path, records: MountRecords) -> 
 
 
 def refuse_other_access(mount_point: MountPoint, *, read_only: bool) -> None:
-    """Raise Conflict if the mount is writable and `read_only` is True, or the reverse."""
+    """Raise Conflict if the mount is writable and `read_only` is True, or is read-only and
+    `read_only` is False.
+    """
     if mount_point.read_only is not read_only:
         is_so = "read-only" if mount_point.read_only else "writable"
         raise Conflict(f"the volume is mounted at {mount_point.target} already, and is {is_so}")
@@ -136,10 +138,12 @@ def _put_filesystem(
 
 
 def clear_broken(pool: Pool, volume: Volume, device: Device, mount_point: MountPoint) -> bool:
-    """Unmount a filesystem that shut down or became read-only, so that it can be mounted again.
-    Returns False if it works.
+    """Unmount the filesystem at `mount_point` if it shut down or became read-only, so that it can
+    be mounted again. Returns True if it was unmounted; False: the filesystem works, and nothing
+    was done.
 
-    Raises: Unusable: it is mounted elsewhere too, or is an inline volume; its pods must end first.
+    Raises: Unusable: the broken filesystem is mounted elsewhere too, or is that of an inline
+    volume; its pods must end first.
     """
     if volume.fs is None or not (why := pool.host.broken(mount_point, volume.fs)):
         return False

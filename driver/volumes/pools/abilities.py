@@ -20,7 +20,7 @@ ENCRYPTION: Final = "encryption"
 
 def lacking(pool: Pool) -> Iterator[str]:
     """Yield the features that volumes of the pool cannot have on this node: filesystem types, and
-    ENCRYPTION. Routers use them to choose a node.
+    ENCRYPTION. A router chooses a node by them.
     """
     yield from (fs for fs in FsType if pool.host.lacks(fs))
     if lacks_encryption(pool):
@@ -53,7 +53,9 @@ def refuse(pool: Pool, fs: FsType | None, *, encrypted: bool) -> None:
 
 
 def log_missing(pools: Sequence[Pool]) -> None:
-    """Log which features are lacking, once for all pools of a machine."""
+    """Log which features (filesystem types, encryption) volumes of the pools cannot have, once for
+    all pools of a machine.
+    """
     for host in {id(pool.host): pool.host for pool in pools}.values():
         for fs in FsType:
             if why := host.lacks(fs):

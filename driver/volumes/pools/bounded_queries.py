@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Replies(Generic[T]):
-    """The results of the pools that answered, and the errors of the others, each in the order of
-    the configuration.
+    """The replies of several pools to one question. `given`: the pools that answered, with their
+    results; `errors`: the others, with their errors; each in the order of the configuration.
     """
 
     given: list[tuple[Pool, T]] = field(default_factory=list)
@@ -43,7 +43,8 @@ def ask_directly(pool: Pool, question: Callable[[Backend], T]) -> T:
 
 
 def ask_until_silent(pool: Pool, question: Callable[[Pool], T]) -> T:
-    """Call `question(pool)` in a thread and return its result, however long the pool is only busy.
+    """Call `question(pool)` in a thread and return its result. Waits without a time limit as long
+    as the pool answers any call.
 
     Raises: PoolSilent: the pool has not answered any call for too long; what `question` raises.
     """
@@ -56,9 +57,10 @@ def ask_until_silent(pool: Pool, question: Callable[[Pool], T]) -> T:
 
 
 def ask(pool: Pool, question: Callable[[Pool], T], within: float) -> T:
-    """Call `question(pool)` in a thread of the pool, and return its result within `within` seconds.
+    """Call `question(pool)` in a thread of the pool, and return its result within `within`
+    seconds.
 
-    Raises: PoolSilent: no result within that time; what `question` raises.
+    Raises: PoolSilent: the call has not returned within that time; what `question` raises.
     """
     return _read(pool, pool.answers.begin(lambda: question(pool)), time.monotonic() + within)
 

@@ -20,8 +20,8 @@ _PREFIX: Final = "unpublished "  # of the keys, beside those of places
 
 
 class PendingUnpublishes:
-    """Unpublications that are not in the pool's record of the volume yet, stored outside of the
-    pools in `records`; None: in memory, until this process ends.
+    """Ended publications that a pool could not record yet, because it was unavailable. They are
+    stored outside of the pools in `records`; None: in memory, until this process ends.
     """
 
     def __init__(self, records: Records | None = None) -> None:

@@ -19,15 +19,15 @@ FRESH: Final = 5.0  # seconds for which a pool is taken to be as it was
 
 @dataclass(frozen=True, slots=True)
 class KnownState:
-    """The state of a pool, and its age in seconds."""
+    """The last known state of a pool, and how many seconds ago it was read (`age`)."""
 
     state: PoolState
     age: float  # seconds since the pool was read
 
 
 class States:
-    """Reads the states of pools, and remembers the last one of each. Thread-safe; concurrent calls
-    may each read the pools.
+    """Reads the states of pools, and remembers the last state of each. Thread-safe; concurrent
+    calls may each read the pools.
     """
 
     def __init__(self, pools: Sequence[Pool], clock: Callable[[], float] = time.monotonic) -> None:

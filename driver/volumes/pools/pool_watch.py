@@ -23,7 +23,8 @@ Running = Callable[[str], Sequence[float]]  # of a pool by name: since when each
 
 
 class Watching:
-    """Tries a write to a pool whose workers have been busy for long.
+    """Finds pools whose disk hangs: tries a write to each pool whose workers have been busy for
+    long.
 
     `running`: returns, for a pool's name, the start times of the calls of its busy workers, by
     `clock` (monotonic seconds); it may be called from any thread.
@@ -56,7 +57,9 @@ class Watching:
         return {pool.name: sum(at < end for at in self._running(pool.name)) for pool in self._pools}
 
     def longest(self) -> Mapping[str, float]:
-        """Return, by the pool's name, the age in seconds of its oldest running call; 0: none."""
+        """Return, by the pool's name, for how many seconds its oldest running call has run; 0: no
+        call runs.
+        """
         return {
             pool.name: max(self._longest(pool), pool.answers.silent_for) for pool in self._pools
         }

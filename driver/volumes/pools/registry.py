@@ -66,8 +66,8 @@ class Pools(ImageLists):
         raise Invalid(f"{field}[pool]: there is no pool {name!r}; the pools are {known}")
 
     def adopt(self) -> Sequence[Future[PoolId]]:
-        """Start to read the id of each pool, and return the futures without waiting. A pool that is
-        available is opened and cleaned up by that.
+        """Start to read the id of each pool, and return the futures without waiting. A pool that
+        is available is opened and cleaned up when its id is read.
         """
         return [self._adopt(pool) for pool in self._pools]
 
@@ -91,7 +91,7 @@ class Pools(ImageLists):
         return pool.name
 
     def known_with_id(self, pool_id: PoolId) -> Pool | None:
-        """Return the pool that had this id when it was last read, or None, without asking it."""
+        """Return the pool that had this id when last read; None: no pool had it. None is asked."""
         return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
     def read_id(self, pool: Pool) -> PoolId:
@@ -134,16 +134,14 @@ class Pools(ImageLists):
         )
 
     def find_host(self, volume_id: VolumeId) -> Host:
-        """Return the machine of the volume's pool, even while the pool is unavailable; see
-        `nearest`.
-        """
+        """Return the machine of the pool that `nearest` returns, also if that is unavailable."""
         return self.nearest(volume_id).host
 
     def nearest(self, volume_id: VolumeId) -> Pool:
-        """Return the volume's pool, even if it is unavailable. If no pool had its id, return a pool
-        that was never read, or else the first one.
+        """Return the volume's pool, even if it is unavailable. If no pool had its id, return a
+        pool that was never read, or else the first one.
 
-        With it the volume can be unmounted while its pool is unavailable.
+        Used to unmount a volume while its pool is unavailable.
         """
         if known := self.known_with_id(volume_id.pool):
             return known
@@ -168,7 +166,9 @@ class Pools(ImageLists):
         return self._find(key, lambda backend, pool: backend.find(VolumeId(pool, key)), near)
 
     def find_snapshot(self, key: Key, near: Pool | None = None) -> tuple[Pool, Snapshot] | None:
-        """Return the snapshot with this key and its pool, or None; see `find_volume`."""
+        """Return the snapshot with this key and its pool; None: there is none. The pool `near` is
+        asked first. Raises: PoolSilent; Damaged.
+        """
         return self._find(key, lambda backend, pool: backend.find(SnapshotId(pool, key)), near)
 
     def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolUnavailable | None]:
@@ -191,10 +191,11 @@ class Pools(ImageLists):
         return self._image(snapshot_id.pool, lambda backend: backend.find(snapshot_id), snapshot_id)
 
     def chosen(self, request: CreateVolume) -> Pool | None:
-        """Return the pool in which the new volume must be created: the named or placed one, that of
-        its source, or the only one; None: any pool.
+        """Return the pool in which the new volume must be created: the one that the request names
+        or has chosen before, that of the source, or the only one; None: any pool.
 
-        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is unavailable.
+        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is
+        unavailable.
         """
         if (name := request.pool or request.placed) is not None:
             return self.named(name, "volume_context" if request.inline else "parameters")

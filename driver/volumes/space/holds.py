@@ -10,7 +10,9 @@ from driver.volumes.requests import SetHold
 
 
 class Holds:
-    """Holds volumes and releases them. The hold is stored in the volume's record."""
+    """Marks volumes as held, so that no call can delete them, and releases them. The mark is
+    stored in the volume's record.
+    """
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools

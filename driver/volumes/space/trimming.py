@@ -20,9 +20,10 @@ SMALLEST: Final = 64 * KIB  # of a free extent; shorter ones would only break th
 
 @dataclass(frozen=True, slots=True)
 class TrimSlice:
-    """The request to discard the free extents in a range (bytes) of a mounted volume.
+    """The request to discard (trim) the free extents of a mounted volume's filesystem between the
+    bytes `start` and `start + length`.
 
-    Other calls for the volume wait until the slice is done, instead of being refused.
+    Other calls for the volume wait until this request is done, instead of being refused.
     """
 
     volume_id: VolumeId
@@ -47,18 +48,20 @@ _NOTHING: Final = SliceDone(0, last=True)
 
 
 class Trimmer:
-    """Discards the free extents of sparse and thin volumes."""
+    """Discards (trims) the free extents of the filesystems of sparse and thin volumes, so that
+    their pools get the space back.
+    """
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def all(self) -> Sequence[Pool]:
-        """Return the pools, in the order of the configuration."""
+        """Return all pools, in the order of the configuration."""
         return self._pools.all()
 
     def candidates(self, pool: Pool) -> Sequence[VolumeId]:
-        """Return the volumes of the pool that may have space to give back, without asking the
-        pool.
+        """Return the ids of the pool's volumes that may have free extents to discard, without
+        asking the pool.
         """
         known = pool.backend.known()
         return [

@@ -19,8 +19,8 @@ from driver.core.model import Image, Unreadable, Volume
 
 
 class Catalogue:
-    """The images of a pool. A call that changes an image has the image's lock; any call may read at
-    any time.
+    """The images of a pool as their records describe them, kept in memory. A call that changes an
+    image must hold the image's lock; any call may read at any time.
     """
 
     def __init__(self, pool: str) -> None:
@@ -81,7 +81,9 @@ class Catalogue:
         return [image for _, image in sorted(self._damaged.items())]
 
     def ids(self) -> Sequence[ImageId]:
-        """Return the ids of all images that have a folder, damaged ones included."""
+        """Return the ids of all images that have a folder, also of those whose record cannot be
+        read.
+        """
         return [*list(self._images), *(image.id for image in self.damaged())]
 
     def is_damaged(self, image_id: ImageId) -> bool:
@@ -91,11 +93,11 @@ class Catalogue:
     def read_again(
         self, root: Path, image_id: ImageId, changed: Callable[[Image | None], None]
     ) -> Image | None:
-        """Read the record of a damaged image once more. Returns the image, or None if its folder
-        was removed.
+        """Read once more the record of an image that could not be read before. Returns the image;
+        None: its folder was removed.
 
-        `changed`: called with the result before other calls see it. Raises: Damaged if the record
-        still cannot be read.
+        `changed`: called with the result before other calls see the image. Raises: Damaged if
+        the record still cannot be read.
         """
         image = image_records.read(root, str(image_id))
         if isinstance(image, Unreadable):

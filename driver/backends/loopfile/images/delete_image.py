@@ -17,7 +17,8 @@ from driver.core.model import Image
 
 
 def mark_deleted(root: Path, image: Image) -> Path:
-    """Rename the folder of an image, which deletes the image, and return the new path.
+    """Delete an image by renaming its folder to a name that marks it as deleted, and return the
+    folder's new path.
 
     The caller then syncs `root` and removes the folder. No error if the folder does not exist.
     Raises: OSError.

@@ -35,8 +35,8 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for the thread
 class SpaceFreer:
     """Removes the folders of deleted images of one pool.
 
-    If the pool is closed before that is finished, the folders are found as leftovers when it is
-    opened again.
+    If the pool is closed before all are removed, the remaining folders are found when the pool
+    is opened again.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,8 @@ class SpaceFreer:
             return sum(image.allocated for image in self._waiting)
 
     def free(self, deleted_folder: Path) -> None:
-        """Remove a folder with a `.new-` or `.del-` name, in the background if that takes long.
+        """Remove the folder of an unfinished (`.new-`) or deleted (`.del-`) image, in the
+        background if removing it takes long.
 
         Never follows a symbolic link. No-op if the folder does not exist. Raises: OSError.
         """
@@ -76,8 +77,8 @@ class SpaceFreer:
             self._background.begin()
 
     def stop(self) -> None:
-        """End the background thread after its current piece, and close the folders that are
-        waiting.
+        """End the background thread after the piece of a file that it is freeing. The folders that
+        remain are removed when the pool is next opened.
         """
         self._background.close(_CLOSE)
         with self._lock:

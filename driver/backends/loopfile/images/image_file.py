@@ -27,9 +27,9 @@ def make(
 ) -> None:
     """Create the file of an image, sharing the bytes of `source` by reflink if a source is given.
 
-    `shared` is called once the bytes are shared. `prepare` is called next, and thaws a source that
-    is in use; only then the holes of a thick copy are filled. On btrfs the file gets copy-on-write
-    if the source has it, as in a pool that was copied by hand.
+    `disk`: the path of the file. `shared` is called with it and the image once the bytes are
+    shared. `prepare` is called next, and thaws the source if it is in use; only then the holes
+    of a thick copy are filled. On btrfs the file is copy-on-write if the source is.
 
     Raises: NoSpace if a thick image without a source would be copy-on-write; OSError.
     """
@@ -48,8 +48,8 @@ def make(
 
 
 def share(disk: Path, image: Image, source: Path) -> None:
-    """Make the file of an image share the bytes of `source` by reflink. The file is created if
-    necessary.
+    """Make the file `disk` of an image share the bytes of `source` by reflink. The file is created
+    if necessary.
 
     Raises: OSError.
     """
@@ -72,10 +72,11 @@ def _allocate(disk: Path, image: Image) -> None:
 
 
 def lengthen(disk: Path, known: Volume, size: Bytes) -> None:
-    """Extend the file to `size` bytes, durably; allocate all of it if the volume is thick.
+    """Extend the file `disk` of the volume `known` to `size` bytes, durably; allocate all its
+    blocks if the volume is thick.
 
-    If fallocate fails it may have allocated some of the new bytes, so the file is truncated to its
-    old size. Raises: OSError.
+    If fallocate fails it may have allocated some of the new bytes, so the file is truncated to
+    its old size. Raises: OSError.
     """
     try:
         if _is_thick(known):

@@ -44,8 +44,8 @@ def list_folders(root: Path) -> Folders:
 
 
 def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadable]]:
-    """Read the records in `folders`. Returns the images, and by folder name those whose record
-    cannot be read.
+    """Read the records in `folders`. Returns the images and, by the name of their folder, what is
+    known of the images whose record cannot be read.
 
     Raises: OSError if the process lacks the resources to read them, such as file descriptors.
     """
@@ -108,7 +108,7 @@ def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
     """Remove the record that a volume is published, if it names `node` (None: any node) or cannot
     be read.
 
-    The removal is not synced, as for `write_publication`.
+    The removal is not synced: the VolumeAttachment in etcd is the durable record.
     """
     image_folder = folder(root, volume_id)
     published = _published(image_folder)

@@ -46,7 +46,8 @@ def disk(root: Path, image_id: ImageId) -> Path:
 
 
 def allocated_bytes(root: int, name: str) -> Bytes:
-    """Return the bytes allocated to an image that exists or is being created; 0 if there is none.
+    """Return the bytes allocated to an image that exists or is being created; 0 if there is no
+    such image.
 
     `root`: an open file descriptor of the pool's directory.
     """
@@ -76,8 +77,9 @@ def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool
     """Create an image: make its file in a temporary folder, sync it, and rename the folder. The
     caller syncs `root`.
 
-    `fill`: makes the file at the path that it is called with. `begun`: the temporary folder exists
-    already. After an error the folder is removed. Raises: what `fill` raises; OSError.
+    `fill`: makes the file at the path that it is called with. `begun`: whether the temporary
+    folder exists already. After an error the temporary folder is removed. Raises: what `fill`
+    raises; OSError.
     """
     with _building_folder(root, image.id, begun=begun) as building:
         reach(FailPoint.CREATE_BUILDING)
@@ -92,8 +94,8 @@ def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool
 def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     """Replace the contents of an image that was never formatted, durably, and write its record.
 
-    The change takes effect with the record. Until the record says `formatted`, no pod has seen the
-    contents, and the next attempt makes them again. Raises: what `fill` raises; OSError.
+    The change takes effect with the record. Until the record says `formatted`, no pod has seen
+    the contents, and the next attempt writes them anew. Raises: what `fill` raises; OSError.
     """
     image_folder = folder(root, image.id)
     with _building_folder(root, image.id) as building:
@@ -138,7 +140,8 @@ def verified_image(root: Path, image: Image) -> Path:
 def verified_status(root: Path, image: Image) -> os.stat_result:
     """Return the status of an image's file after checking that it exists and is not too short.
 
-    Raises: Damaged if it is missing, or shorter than recorded; OSError if that cannot be found out.
+    Raises: Damaged if it is missing, or shorter than recorded; OSError if the file cannot be
+    examined.
     """
     try:
         status = os.stat(disk(root, image.id))
@@ -159,8 +162,8 @@ def mark_freezing(root: Path, volumes: Sequence[VolumeId]) -> AbstractContextMan
 def missing_file_fault(image: Image, error: OSError) -> Fault:
     """Return the fault for an image whose file is missing.
 
-    `error`: from opening or examining the file. It is raised if it does not mean that the file is
-    missing.
+    `error`: the error of opening or examining the file. If `error` has another meaning than
+    that the file is missing, it is raised.
     """
     if error.errno not in errnos.GONE:
         raise error

@@ -42,7 +42,8 @@ _INSIDE: Final = ("volume.json.tmp", "attached.json.tmp")
 
 
 class Leftovers:
-    """The leftover folders of a pool that could not be removed yet. Removing them is retried.
+    """The folders of unfinished and deleted images of a pool that could not be removed yet. Their
+    removal is retried.
 
     `freer`: removes the folders.
     """
@@ -53,10 +54,11 @@ class Leftovers:
         self._lock = threading.Lock()  # held while one is removed, so that none is made anew below
 
     def sweep(self, root: Path, *, writable: bool) -> None:
-        """Find all leftovers and, if the pool is `writable`, remove them.
+        """Find the folders of all unfinished and deleted images and, if the pool is `writable`,
+        remove them.
 
-        The caller has the pool's lock, and no other call uses the pool. Raises: OSError if `root`
-        cannot be listed.
+        The caller has the pool's lock, and no other call uses the pool. Raises: OSError if
+        `root` cannot be listed.
         """
         self._why = {name: "" for name in os.listdir(root) if _FOLDERS.fullmatch(name)}
         if writable:
@@ -64,8 +66,8 @@ class Leftovers:
             _remove_files(root, filter(_FILES.fullmatch, os.listdir(root)))
 
     def retry(self, root: Path) -> None:
-        """Try again to remove the leftovers; `faults` reports those that still cannot be
-        removed.
+        """Try again to remove the folders that could not be removed; `faults` reports those that
+        still cannot.
         """
         for name in tuple(self._why):
             with self._lock, suppress(CellarError, OSError):
@@ -77,7 +79,7 @@ class Leftovers:
     def clear(self, deleted_folder: Path) -> None:
         """Remove the folder of a deleted image, in the background if that takes long.
 
-        Raises: OSError if that fails; it is retried later.
+        Raises: OSError if the folder cannot be removed; its removal is retried later.
         """
         try:
             self._freer.free(deleted_folder)
@@ -119,7 +121,8 @@ class Leftovers:
 
 
 def recreate_folder(folder: Path) -> None:
-    """Create the temporary folder for a new image; one that a crash left is removed first.
+    """Create the temporary folder `folder` for a new image; a folder that a crash left there is
+    removed first.
 
     Raises: OSError.
     """
@@ -131,10 +134,11 @@ def recreate_folder(folder: Path) -> None:
 
 
 def clear(deleted_folder: Path) -> None:
-    """Remove a folder with a `.new-` or `.del-` name. No-op if it does not exist.
+    """Remove the folder of an unfinished (`.new-`) or deleted (`.del-`) image. No-op if the folder
+    does not exist.
 
-    The image is truncated first, because xfs and btrfs free the space of an unlinked file only some
-    time later. Never follows a symbolic link (shutil.rmtree refuses to). Raises: OSError.
+    The image is truncated first, because xfs and btrfs free the space of an unlinked file only
+    some time later. Never follows a symbolic link (shutil.rmtree refuses to). Raises: OSError.
     """
     with (
         suppress(FileNotFoundError),

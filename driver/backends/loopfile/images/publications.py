@@ -19,7 +19,9 @@ from driver.core.model import Image, Volume
 
 
 class Publications:
-    """The publications of one pool. Those that could not be written are retried."""
+    """Records to which nodes the volumes of one pool are published. A publication that cannot be
+    written to the pool is kept in memory, and writing it is retried.
+    """
 
     def __init__(self) -> None:
         self._unwritten: dict[VolumeId, Volume] = {}
@@ -40,8 +42,8 @@ class Publications:
             self._unwritten.pop(volume.id, None)
 
     def with_unwritten(self, image: Image) -> Image:
-        """Return `image` with its publication from memory, if it has one that is not written to the
-        pool yet.
+        """Return `image` with its publication from memory if that is not written to the pool yet,
+        else unchanged.
         """
         unwritten = self._unwritten.get(image.id) if isinstance(image, Volume) else None
         if isinstance(image, Volume) and unwritten and unwritten.incarnation == image.incarnation:

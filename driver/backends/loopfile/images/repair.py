@@ -32,8 +32,8 @@ class ImageRepairer:
         self._accounts = accounts
 
     def adopt(self, root: Path, image: Image) -> bool:
-        """Repair an image that was found when the pool was opened, add it to the ledger, and log
-        its faults.
+        """Repair an image that was found when the pool was opened, enter it into the space ledger,
+        and log its faults.
 
         What cannot be repaired is logged. Returns whether the image may be attached to a loop
         device.

@@ -34,8 +34,9 @@ _FILESYSTEM: Final = "filesystem"  # its UUID; empty if it tells none
 class PoolCreation:
     """Decides whether the directory at one location may become a pool.
 
-    `known`: which pool was found at which location, stored outside of the pools. `init`: whether
-    the configuration asks for a new pool there. `ids`: the pools that this process has found.
+    `known`: the records, stored outside of the pools, of which pool was found at which
+    location. `init`: whether the configuration asks for a new pool there. `ids`: the pools that
+    this process has found.
     """
 
     def __init__(

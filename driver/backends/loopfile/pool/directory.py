@@ -46,7 +46,9 @@ class _MarkerLock:
 
 
 class Visit(NamedTuple):
-    """One operation that uses the pool: its root's path and file descriptor, and the lock."""
+    """One running operation that uses the pool: the path and file descriptor of the pool's root,
+    and the pool's lock.
+    """
 
     path: Path
     fd: int
@@ -54,12 +56,12 @@ class Visit(NamedTuple):
 
 
 class PoolDirectory:
-    """The directory of one pool.
+    """Finds, opens, locks and releases the directory of one pool.
 
-    `adopted(path)` is called with the lock held each time that the pool is found, while no call is
-    inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in the marker.
-    `init`, `known`, `ids`: see `PoolCreation`. `disk`: the disk to mount there if it is not
-    mounted.
+    `adopted(path)` is called with the lock held each time that the pool is found, while no call
+    is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in the
+    marker. `init`: a new pool may be made; `known`, `ids`: the pools that this node and this
+    process have found; `disk`: the disk to mount there.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who is called
@@ -87,7 +89,7 @@ class PoolDirectory:
 
     @property
     def id(self) -> PoolId:
-        """The id in the marker. Costs one stat(2) if nothing changed.
+        """Return the pool id in the marker. Costs one stat(2) if nothing changed.
 
         Raises: PoolUnavailable if the pool is missing or belongs to another driver; Exhausted.
         """
@@ -103,13 +105,11 @@ class PoolDirectory:
 
     @contextmanager
     def open(self) -> Iterator[Path]:
-        """Yield a path to the pool's root that stays valid if something is mounted over it.
-
-        Child processes can use it too: it is /proc/PID/fd/N. The pool is not released before the
+        """Yield a path to the pool's root that stays valid if something is mounted over it. Child
+        processes can use it too: it is /proc/PID/fd/N. The pool is not released before the
         `with` block ends.
 
-        Raises: PoolUnavailable with the reason and the cure; Exhausted if the process lacks the
-        resources to find out.
+        Raises: PoolUnavailable with the reason and the cure; Exhausted, e.g. of open files.
         """
         visit = self.enter()
         try:
@@ -118,14 +118,14 @@ class PoolDirectory:
             self.leave(visit)
 
     def enter(self) -> Visit:
-        """Begin an operation as `open` does; `leave` must follow. Raises: as `open`."""
+        """Begin an operation that ends with `leave`. Raises: PoolUnavailable; Exhausted."""
         with self._lock:
             fd, path, lock = self._open()
             lock.users += 1
         return Visit(path, fd, lock)
 
     def leave(self, visit: Visit) -> None:
-        """End the operation that `enter` began; may release the pool."""
+        """End the operation that `enter` began. The last operation of a closed pool releases it."""
         os.close(visit.fd)
         lock = visit.lock
         with self._lock:
@@ -145,8 +145,8 @@ class PoolDirectory:
             raise
 
     def adopt_again(self, ready: Callable[[Path], bool]) -> None:
-        """Call `adopted` as if the pool had just been found, unless an operation uses the pool or
-        `ready(root)` returns False.
+        """Call the constructor's `adopted` as if the pool had just been found. No-op if an
+        operation uses the pool or `ready(root)` returns False.
 
         Raises: PoolUnavailable, Exhausted.
         """
@@ -159,7 +159,7 @@ class PoolDirectory:
                 os.close(fd)
 
     def close(self) -> None:
-        """Release the pool, or let the last running operation release it."""
+        """Release the pool's lock; if operations use the pool, the last of them does."""
         with self._lock:
             if self._marker_lock:
                 self._marker_lock.closed = True

@@ -20,8 +20,8 @@ _CACHE_TIME: Final = 1.0
 
 
 class PoolHealth:
-    """The health of the pool at `location`. `root` in its methods: the path that
-    `PoolDirectory.open` yields.
+    """Finds out whether the filesystem of the pool at `location` accepts writes or has failed.
+    `root` in its methods: a path to the open pool.
     """
 
     def __init__(self, location: Path) -> None:
@@ -33,7 +33,7 @@ class PoolHealth:
     def refuse_unwritable(self, root: Path) -> None:
         """Raise PoolReadOnly if the filesystem is read-only, PoolFailed if it shut itself down.
 
-        If a call on the pool has failed before, this is decided by a trial write.
+        If a call on the pool has failed before, a file is written to find out.
         """
         if os.statvfs(root).f_flag & os.ST_RDONLY:
             raise PoolReadOnly(
@@ -59,15 +59,17 @@ class PoolHealth:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise our error in place of an OSError of the `with` block, as `translate` does."""
+        """Raise a PoolUnavailable or other CellarError in place of an OSError of the `with` block,
+        if it has that meaning (`translate`).
+        """
         try:
             yield
         except OSError as error:
             raise self.translate(error) from error
 
     def translate(self, error: OSError) -> Exception:
-        """Return our error that has the same meaning as `error` (see core.errnos), or `error`
-        itself if there is none.
+        """Return the CellarError that `error` means for this pool, e.g. PoolReadOnly for EROFS;
+        `error` itself if it has no known meaning.
         """
         translated = errnos.pool_error(error, self._location)
         if isinstance(translated, PoolUnavailable):

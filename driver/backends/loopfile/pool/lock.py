@@ -23,10 +23,11 @@ _AFTERMATH: Final = 2.0
 
 
 def lock(root: int, marker: int, location: Path) -> int:
-    """Lock the pool and return the file descriptor that has the lock: `marker` or a new one.
+    """Lock the pool for this process and return the file descriptor that has the lock: `marker` or
+    a new one.
 
-    `root`, `marker`: open file descriptors of the directory and of its marker. `location`: for the
-    text.
+    `root`, `marker`: open file descriptors of the pool's directory and of its marker.
+    `location`: the pool's path for the error text.
 
     Raises: PoolUnavailable if another process has the pool; OSError.
     """

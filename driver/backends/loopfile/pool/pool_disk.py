@@ -43,9 +43,7 @@ class _Mounted:
 
 
 class PoolDisk:
-    """The disk `source`, to be mounted at `location`. `now`: returns seconds of a monotonic
-    clock.
-    """
+    """Mounts the disk `source` at the pool's `location`. `now`: returns monotonic seconds."""
 
     def __init__(
         self, location: Path, source: DiskSource, now: Callable[[], float] = time.monotonic

@@ -14,7 +14,9 @@ from driver.core.ids import PoolId
 
 
 class PoolIds:
-    """The pools that this process has found, each with its configured location, by pool id."""
+    """Remembers at which configured location this process has found each pool id, to detect copies
+    of a pool.
+    """
 
     def __init__(self) -> None:
         self._configured: set[Path] = set()

@@ -47,7 +47,7 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for its measuring th
 
 
 class Accounts:
-    """Computes how much space to reserve for each image of a pool, and enters it into the ledger.
+    """Computes how many bytes to reserve for each image of a pool, and enters them into its ledger.
 
     Files are accessed through the opened pool directory, not by path. All bytes of an image count
     as shared until a background thread has measured it, so the reservation is too large at first.
@@ -78,8 +78,8 @@ class Accounts:
         self.ledger.join(self._filesystems.named(open_directory.filesystem_key(self._root_fd)))
 
     def end(self) -> None:
-        """Empty the ledger and close all files, so that the pool can be unmounted; no-op without a
-        pool.
+        """Empty the ledger and close all files, so that the pool can be unmounted; may be
+        repeated.
         """
         self._background.close(_CLOSE)
         if self._root_fd >= 0:
@@ -93,8 +93,8 @@ class Accounts:
     def free_space(self, *, known: bool = False) -> FreeSpace:
         """Return the free space of the pool.
 
-        `known`: the last result may be returned if a new one would have to wait for a commit of the
-        filesystem.
+        `known`: True: the last result may be returned if a new one would have to wait for a
+        commit of the filesystem.
         """
         self.catch_up()
         if known and self.bounds.lags:
@@ -102,7 +102,7 @@ class Accounts:
         return self.ledger.measure()
 
     def catch_up(self) -> None:
-        """Start the background work that makes later results more exact, if there is any."""
+        """Measure in the background the images whose bytes are only estimated."""
         if self._is_behind():
             self._background.begin()
 
@@ -122,9 +122,8 @@ class Accounts:
         )
 
     def pending(self, image: Image, source: Path | None) -> Entry:
-        """Return the ledger entry for a new image: the space that it may need.
-
-        `source`: the file whose bytes it will share, or None.
+        """Return the ledger entry for a new image: the space that it may need. `source`: the file
+        whose bytes it will share; None: it shares none.
         """
         if isinstance(image, Volume):
             shared = self._written(source, image) if source else 0
@@ -135,7 +134,7 @@ class Accounts:
         return Entry(self._occupied(str(image.source)), Allocation.THICK, pending=True)
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
-        """Return the ledger entry for a volume that will have `size` bytes. Nothing is recorded."""
+        """Return, without recording it, the entry for a volume that will have `size` bytes."""
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 
@@ -183,8 +182,8 @@ class Accounts:
         self.ledger.mark_attached(name)  # it may be
 
     def record_again(self, image_id: ImageId, image: Image | None) -> None:
-        """Enter an image whose record can be read again; `image` None: remove its entry, because
-        the image was removed.
+        """Enter an image whose record can be read again; `image` None: the image was removed, so
+        its entry is too.
         """
         if image:
             self.record_image(image)

@@ -42,7 +42,13 @@ _INODES: Final = 8  # for one more image: its folder and file, its records, and 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemLimits:
-    """The features and limits of a filesystem. Sizes are in bytes."""
+    """The features and limits of a pool's filesystem. Sizes are in bytes.
+
+    `kind`: its type, e.g. "xfs"; `raw_block_size`: the logical block size of raw block volumes;
+    `reserve`, `margin`: bytes that images never get, configured and for metadata; `cow_cost`:
+    bytes of metadata for each shared byte that is overwritten; `overwrites`: whether files are
+    overwritten in place; `uncertain`: whether this is a cautious guess.
+    """
 
     kind: str
     reflinks: bool
@@ -56,10 +62,10 @@ class FilesystemLimits:
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, location: Path) -> Bytes:
-        """Return the free bytes of the filesystem minus reserve and margin; may be negative. What
-        is reserved for images is not subtracted.
+        """Return the free bytes of the filesystem minus reserve and margin; may be negative. Space
+        that is reserved for images but not occupied counts as free.
 
-        Waits for a commit of the filesystem if it `lags`.
+        Waits for a commit of the filesystem if `lags` is true.
         """
         free = _read_after_commit(location) if self.lags else read_free_bytes(location)
         return free - self.reserve - self.margin
@@ -82,8 +88,8 @@ class FilesystemLimits:
     def faults(self, root: Path, location: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:
         """Yield the faults of the pool that is open as `root`.
 
-        `location`: its configured path, for the texts. `damaged`: the reason, by the name of each
-        damaged image.
+        `location`: its configured path, for the texts. `damaged`: by the name of each image
+        whose record cannot be read, the reason.
         """
         status = os.statvfs(root)
         if status.f_bavail * status.f_frsize < _FULL:

@@ -18,8 +18,8 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image, its logical volume, and its recorded reservation in bytes (0: none, see
-    `tags.recorded_reservation`).
+    """An image, its logical volume, and, for a snapshot in a thin pool, `reservation`: the bytes
+    that it may occupy, as recorded in a tag (0: none is recorded).
     """
 
     image: Image
@@ -36,10 +36,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Index:
-    """The images of a pool according to the last report.
+    """The images of a pool according to LVM's last report about its volume group.
 
-    `missing`: images whose logical volume was removed by somebody else than this driver; they are
-    listed until they are deleted.
+    `missing`: images whose logical volume was removed by somebody else than this driver; they
+    are listed until they are deleted. `damaged`: by the logical volume's name, images whose
+    record cannot be read.
     """
 
     entries: dict[ImageId, Entry] = field(default_factory=dict)
@@ -99,8 +100,8 @@ class Index:
             raise Damaged(damaged.why)
 
     def images(self) -> list[Image]:
-        """Return all images whose record can be read, in the order of their ids, missing ones
-        included.
+        """Return all images whose record can be read, in the order of their ids, also those whose
+        logical volume was removed by somebody else.
         """
         images = [*(entry.image for entry in self.entries.values()), *self.missing.values()]
         return sorted(images, key=lambda image: str(image.id))

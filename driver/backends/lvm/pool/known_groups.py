@@ -18,7 +18,8 @@ _BETWEEN = "\n"  # paths; none has a newline
 
 
 class KnownGroups:
-    """The UUIDs recorded on this node for each location, which is GROUP or GROUP/POOL.
+    """Records on this node which UUIDs the volume group and thin pool at each location had. A
+    location is GROUP or GROUP/POOL.
 
     Also records the blank disks that the driver itself has added to each group.
     """
@@ -27,7 +28,7 @@ class KnownGroups:
         self._records = records
 
     def group_uuid(self, location: str) -> str:
-        """Return the UUID of the volume group recorded for `location`; "" if there is none."""
+        """Return the UUID of the volume group recorded for `location`; "" if none is recorded."""
         return self._recorded(location)[0]
 
     def differs(self, location: str, group: str, pool: str) -> bool:

@@ -36,10 +36,11 @@ from driver.linux.devices import lvm
 
 
 class LvmPool:
-    """A configured pool, whether or not it is available. Its lock is that of the volume group.
+    """Finds, locks and reads one configured pool of logical volumes, which may be unavailable. Its
+    lock is that of the volume group.
 
-    `owner`: the name of the driver, with which the pool is marked. `init`: whether a group that has
-    logical volumes and no mark may become a pool.
+    `owner`: the name of the driver, with which the pool is marked. `init`: whether a group that
+    has logical volumes and no mark may become a pool.
     """
 
     def __init__(self, provisioning: Provisioning, owner: str, *, init: bool) -> None:
@@ -63,7 +64,8 @@ class LvmPool:
         A pool that was unavailable before is opened first.
 
         Raises: PoolUnavailable if the group or thin pool is missing, unusable, or belongs to
-        another driver; Exhausted if this process lacks the resources to find out.
+        another driver; Exhausted if this process lacks resources, such as file descriptors, to
+        read the pool.
         """
         with self.group.lock:
             vg = self._available()
@@ -78,7 +80,7 @@ class LvmPool:
         """Update the index after the `with` block, which changes the group, so that `known` shows
         the change.
 
-        An error while the pool is read then is ignored; the next call raises it.
+        An error while the index is updated is ignored; the next call raises it.
         """
         try:
             yield
@@ -107,7 +109,8 @@ class LvmPool:
     def healthy_entry(self, image_id: ImageId) -> Entry:
         """Return the index entry of an image if LVM reports its logical volume as healthy.
 
-        Raises: Damaged if LVM reports it as unhealthy; other errors as `entry`.
+        Raises: Damaged if LVM reports it as unhealthy, it was removed by somebody else, or its
+        record cannot be read; NotFound; PoolUnavailable.
         """
         entry = self.entry(image_id)
         if entry.lv.health:
@@ -115,8 +118,8 @@ class LvmPool:
         return entry
 
     def protect(self, name: str) -> None:
-        """Keep the logical volume `name`, on which a call works, from being removed as
-        unfinished.
+        """Prevent that the logical volume `name`, which a running call is creating, is removed as
+        a leftover of a failed call.
         """
         self._protected.add(name)
 
@@ -154,8 +157,8 @@ class LvmPool:
         """Remove the tags which record that the volume `name` is published to `node` (None: to any
         node).
 
-        For a volume whose record cannot be read. Such tags are also removed if they cannot be
-        parsed. Raises: PoolUnavailable, CommandError.
+        Used for a volume whose record cannot be read. Tags of a publication that cannot be
+        parsed are removed too. Raises: PoolUnavailable, CommandError.
         """
         if lv := self.refresh().volumes.get(name):
             published, published_node = tags.published_to(lv.tags)

@@ -17,7 +17,8 @@ LOCK_DIR: Final = Path("/run/lock")  # where LVM's own locks are: shared by host
 
 
 class PoolLock:
-    """The flock(2) on a pool, held from when the pool is found until it is found missing.
+    """The flock(2) by which only one process uses a pool, held from when the pool is found until
+    it is found missing.
 
     `driver`: the name of this driver, as in the owner tag of its pools.
     """
@@ -41,8 +42,8 @@ class PoolLock:
         return owner is not None
 
     def take(self, pool: PoolId, location: str) -> None:
-        """Lock `pool`, and release the lock on any pool that was locked before. `location`: for the
-        text.
+        """Lock `pool`, and release the lock on any pool that was locked before. `location`: the
+        pool's location for the error text.
 
         Raises: PoolUnavailable if another process has the lock; OSError.
         """

@@ -41,8 +41,9 @@ def resume(
 def recover(group: Group, unfinished: UnfinishedLvs, lv: lvm.LogicalVolume) -> None:
     """Undo what an interrupted call left on the logical volume `lv` of an image.
 
-    It is removed if it was being built, thawed if it may be frozen, and zeroed if its first
-    contents are incomplete. Raises: CommandError, OSError.
+    The logical volume is removed if it was being built, its filesystem thawed if that may be
+    frozen, and its bytes zeroed if its first contents are incomplete. Raises: CommandError,
+    OSError.
     """
     if tags.BUILDING in lv.tags:
         unfinished.remove(lv.name)

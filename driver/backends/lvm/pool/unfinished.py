@@ -25,10 +25,11 @@ class UnfinishedLvs:
         self._devices = devices
 
     def remove(self, name: str) -> None:
-        """Remove a logical volume that is tagged as being built. No-op if it has no such tag.
+        """Remove a logical volume that is tagged as being built. No-op if the logical volume has
+        no such tag.
 
-        LVM is asked again first, because a failed command may have done its work. A failure is
-        logged; the volume is removed when the pool is next opened.
+        LVM is asked for its tags first, because a command that failed may have removed it. A
+        failure is logged; the volume is removed when the pool is next opened.
         """
         self._provisioning.forget_reservation(name)
         try:

@@ -17,7 +17,8 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The number of disks over which a thick volume is striped, or on which it is mirrored.
+    """How a thick volume lies on the disks of its group. `stripes`: over how many disks its bytes
+    are striped; `mirrors`: how many further copies of its bytes other disks have.
 
     Raises: Invalid if it has both stripes and mirrors.
     """
@@ -31,11 +32,13 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """The number of disks that a volume needs; 1: LVM uses as many as it needs."""
+        """Return the number of disks that a volume needs at least; 1: there is no condition, and
+        LVM chooses the disks.
+        """
         return max(self.stripes, self.mirrors + 1)
 
     def trouble(self, vg: lvm.VolumeGroup) -> str | None:
-        """Return why the group cannot hold volumes of this layout; None if it can."""
+        """Return why the group cannot hold volumes of this layout; None: it can hold them."""
         if self.width <= len(vg.disks):
             return None
         return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
@@ -53,7 +56,7 @@ class Layout:
     def largest(self, vg: lvm.VolumeGroup, disks: Sequence[Path] = ()) -> Bytes:
         """Return the size in bytes of the largest possible volume.
 
-        `disks`: where it must lie, one for each stripe or mirror; default: those that
+        `disks`: the disks on which it must lie, one for each stripe or mirror; (): those that
         `choose_disks` returns.
         """
         if self.width == 1:
@@ -94,10 +97,11 @@ def layout_from_lv(lv: lvm.LogicalVolume) -> Layout:
 
 
 def legs(name: str, extents: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return the physical extents of each mirror of a volume, as `/dev/sda:0-31`; empty if it is
-    not mirrored.
+    """Return the physical extents, such as `/dev/sda:0-31`, of each mirror of the logical volume
+    `name`; empty if the volume is not mirrored.
 
-    `extents`: see `lvm.physical_extents`.
+    `extents`: the physical extents of all logical volumes of the group, hidden parts too, by
+    name.
     """
     images = [lv for lv in extents if lv.startswith(f"{name}_rimage_")]
     return [tuple(extents[lv]) for lv in sorted(images)]
@@ -110,7 +114,7 @@ def disk_from_extents(extents: str) -> Path:
 
 def are_apart(legs: Sequence[Sequence[str]]) -> bool:
     """Return whether no disk has parts of two mirrors, so that the loss of one disk costs one
-    mirror only. `legs`: the result of `legs`.
+    mirror only. `legs`: the physical extents of each mirror.
     """
     disks = [{disk_from_extents(extents) for extents in leg} for leg in legs]
     return sum(map(len, disks)) == len(set().union(*disks))

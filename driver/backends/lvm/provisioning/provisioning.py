@@ -12,7 +12,8 @@ from driver.linux.devices import lvm
 
 
 class Provisioning(Protocol):
-    """The differences between thick and thin provisioning. All sizes are in bytes.
+    """The operations on a pool's logical volumes that differ between thick and thin provisioning.
+    All sizes are in bytes.
 
     Sizes of volumes are multiples of `granularity`. Methods that change the group raise
     CommandError.
@@ -40,10 +41,12 @@ class Provisioning(Protocol):
         """Return the unit of volume sizes, in bytes."""
 
     def trouble(self, vg: lvm.VolumeGroup, /) -> str | None:
-        """Return why the group has no usable pool; None: it has one."""
+        """Return why the group has no usable pool; None: the pool is usable."""
 
     def identity(self, vg: lvm.VolumeGroup, /) -> str:
-        """Return LVM's UUIDs of the pool, from which the pool id is computed."""
+        """Return a text with LVM's UUIDs of the group and thin pool, from which the pool id is
+        computed.
+        """
 
     def uuid(self, vg: lvm.VolumeGroup, /) -> str:
         """Return the UUID of the thin pool; "" if the whole group is the pool."""
@@ -72,8 +75,9 @@ class Provisioning(Protocol):
         """Create an active logical volume `name`, tagged as being built, and return its
         reservation.
 
-        `source`: the logical volume whose bytes it shares, or None. The reservation: bytes that a
-        snapshot may occupy in a thin pool; 0: as many as the size of the image.
+        `source`: the logical volume whose bytes it shares; None: it shares none. The
+        reservation: how many bytes a snapshot may occupy in a thin pool; 0: as many as the size
+        of the image.
 
         Raises: NoSpace.
         """
@@ -102,10 +106,11 @@ class Provisioning(Protocol):
         """
 
     def copy_snapshot_size(self, vg: lvm.VolumeGroup, lvs: Sequence[lvm.LogicalVolume], /) -> Bytes:
-        """Return the size for a temporary snapshot of each of the volumes `lvs`; 0: it is thin and
-        needs none.
+        """Return the size for a temporary snapshot of each of the volumes `lvs`; 0: the snapshot
+        is thin and needs no space of its own.
 
-        The snapshot must hold what is overwritten in the volume during the copy. Raises: NoSpace.
+        The snapshot must hold what is overwritten in the volume during the copy. Raises:
+        NoSpace.
         """
 
     def create_copy_snapshot(self, name: str, lv: lvm.LogicalVolume, size: Bytes, /) -> None:
@@ -123,12 +128,14 @@ class Provisioning(Protocol):
         """
 
     def forget_reservation(self, name: str, /) -> None:
-        """Forget the reservation of a volume that was being built, because it is recorded now or
-        the volume was removed.
+        """Forget the reservation of a volume that was being built, because the reservation is
+        recorded now, or the volume was removed.
         """
 
     def used_shares(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
-        """Return which share (0 to 1) of the data and of the metadata space is used."""
+        """Return two shares, 0 to 1: how much of the data space, and of the metadata space, is
+        used.
+        """
 
     def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
         """Yield the faults of the pool as a whole. Raises: PoolUnavailable."""

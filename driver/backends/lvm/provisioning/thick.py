@@ -30,7 +30,9 @@ _WIPED: Final = ("--wipesignatures", "y", "--zero", "y")
 
 
 class Thick:
-    """Provisioning of fully allocated volumes. The methods are described in `Provisioning`."""
+    """Creates, extends and measures fully allocated volumes of a volume group. The methods are
+    described in `Provisioning`.
+    """
 
     allocation: Final = Allocation.THICK
     shares: Final = False
@@ -174,11 +176,10 @@ class Thick:
         """No-op: volumes are fully allocated."""
 
     def copy_snapshot_size(self, vg: lvm.VolumeGroup, lvs: Sequence[lvm.LogicalVolume]) -> Bytes:
-        """Return the size of each temporary snapshot: a share of the space that is still free after
-        the copies.
+        """Return the size of each temporary snapshot: a share of the space that will be free when
+        the copies, which are as large as the volumes, exist.
 
-        The copies are as large as the volumes. Raises: NoSpace if less than an extent remains for
-        each snapshot.
+        Raises: NoSpace if less than an extent remains for each snapshot.
         """
         available = self._free_bytes(vg) - sum(self._layout.cost(lv.size, vg) for lv in lvs)
         size = min(available // len(lvs), max(lv.size for lv in lvs))

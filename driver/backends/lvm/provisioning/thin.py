@@ -23,7 +23,8 @@ from driver.linux.devices import block, dm, lvm, raw
 
 
 class Thin:
-    """Provisioning of volumes in the thin pool `pool`. The methods are described in `Provisioning`.
+    """Creates, extends and measures volumes in the thin pool `pool`. The methods are described in
+    `Provisioning`.
 
     `reservation`: returns the recorded reservation of a logical volume in bytes; 0 if there is
     none.
@@ -116,7 +117,9 @@ class Thin:
         return self._reserve_for_snapshot(vg, name) if isinstance(image, Snapshot) else 0
 
     def zero_new_space(self, name: str, image: Image, *, shared: bool) -> None:
-        """Extend a clone that is to be larger than its source."""
+        """Extend a clone to its full size if that is larger than its source; the new part of a
+        thin volume reads as zeros.
+        """
         if shared and self.group.report().volumes[name].size < image.size:
             self.group.run("lvextend", "--size", f"{image.size}b", self.group.full_name(name))
 
@@ -194,8 +197,8 @@ class Thin:
         return self._pending.get(name, reservation)
 
     def forget_reservation(self, name: str) -> None:
-        """Forget the reservation of a snapshot that was being built, because it is recorded now or
-        was removed.
+        """Forget the reservation of a snapshot that was being built, because the reservation is
+        recorded now, or the snapshot was removed.
         """
         self._pending.pop(name, None)
 

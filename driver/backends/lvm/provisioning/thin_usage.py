@@ -28,8 +28,8 @@ _CACHE_TIME: Final = 1.0  # seconds for which the status of the pool serves its 
 
 
 def vg_metadata_problem(vg: lvm.VolumeGroup) -> str | None:
-    """Return why the metadata area of the group has no space for one more logical volume; None: it
-    has.
+    """Return why the metadata area of the group has no space for one more logical volume; None:
+    there is space.
     """
     if vg.mda_free >= METADATA_MARGIN:
         return None
@@ -53,16 +53,17 @@ class ThinPoolUsage:
         self._last: tuple[float, str | None] = (0.0, None)
 
     def problem(self, vg: lvm.VolumeGroup) -> str | None:
-        """Return why no volume may be created in the pool now; None: it may. Raises:
-        PoolUnavailable.
+        """Return why no volume may be created in the pool now; None: volumes may be created.
+        Raises: PoolUnavailable.
         """
         problem = vg_metadata_problem(vg) or self.find_problem(self.status())
         self._last = (monotonic(), problem)
         return problem
 
     def recent_problem(self, vg: lvm.VolumeGroup) -> str | None:
-        """Return the result of `problem`; one from less than a second ago is reused, for lists of
-        volumes.
+        """Return why no volume may be created in the pool now; None: volumes may be created. A
+        result of less than a second ago is returned again, because lists of volumes ask for
+        each volume.
 
         Raises: PoolUnavailable.
         """
@@ -70,7 +71,9 @@ class ThinPoolUsage:
         return problem if monotonic() - when < _CACHE_TIME else self.problem(vg)
 
     def find_problem(self, status: dm.ThinPool) -> str | None:
-        """Return why no volume may be created in a pool with this status; None: it may."""
+        """Return why no volume may be created in a pool with this status; None: volumes may be
+        created.
+        """
         if status.trouble:
             return f"thin pool {self._full_name}: {status.trouble}"
         if status.data_share >= DATA_LIMIT:
@@ -85,7 +88,7 @@ class ThinPoolUsage:
     def status(self) -> dm.ThinPool:
         """Activate the pool if necessary, and return the kernel's status of it.
 
-        Raises: PoolUnavailable if that fails.
+        Raises: PoolUnavailable if the pool cannot be activated or its status not read.
         """
         try:
             self.activate()
@@ -108,7 +111,8 @@ class ThinPoolUsage:
         return next(filter(dm.find, candidates), "")
 
     def extend_if_needed(self, vg: lvm.VolumeGroup) -> None:
-        """Extend the pool from the free space of its group if it is filling up and so configured.
+        """Extend the thin pool from the free space of its group if it is filling up and the
+        configuration allows it.
 
         Raises: PoolUnavailable, CommandError.
         """
