@@ -18,6 +18,7 @@ from tests.root.backends.loopfile.pool.conftest import (
     mount_another,
 )
 from tests.root.conftest import MakePool
+from tests.support.open_files import open_files
 
 pytestmark = pytest.mark.root
 
@@ -38,14 +39,7 @@ def test_a_pool_that_was_unmounted_is_gone_and_holds_nothing(disk: Path) -> None
     with pytest.raises(PoolUnavailable), root.open():
         pass
     assert list(disk.iterdir()) == []
-    held = [
-        os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)
-    ]
-    assert not [one for one in held if MARKER in one]
-
-
-def _is_open(fd: str) -> bool:
-    return os.path.lexists(f"/proc/self/fd/{fd}")
+    assert open_files(MARKER) == []
 
 
 def test_a_pool_mounted_over_is_seen_at_the_next_operation(disk: Path, make_pool: MakePool) -> None:

@@ -11,6 +11,7 @@ from driver.backends.loopfile.images import freeing
 from driver.backends.loopfile.images.freeing import SpaceFreer
 from driver.core.ids import IMAGE_FILE
 from driver.core.model import GIB, MIB
+from tests.support.open_files import open_files
 from tests.support.waiting import wait_until
 
 SIZE = 4 * MIB
@@ -87,13 +88,12 @@ def test_a_pool_that_is_dropped_keeps_what_is_left_and_nothing_is_open(
 ) -> None:
     freer = SpaceFreer()
     monkeypatch.setattr(freer._background, "begin", lambda: None)
-    before = len(os.listdir("/proc/self/fd"))
     folder = deleted(tmp_path)
     freer.free(folder)
     freer.stop()
     assert freer.pending == 0
     assert folder.is_dir(), "it is a leftover now"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []
     SpaceFreer().free(folder)
 
 
@@ -141,7 +141,6 @@ def test_nothing_is_open_after_a_folder_that_cannot_be_removed(
     monkeypatch.setattr("shutil.rmtree", fail)
     folder = deleted(tmp_path)
     (folder / "odd").mkdir()
-    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(PermissionError):
         SpaceFreer().free(folder)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(tmp_path) == []
