@@ -36,7 +36,8 @@ BUSYBOX = "localhost/busybox:e2e"
 POSTGRES = "localhost/postgres:e2e"
 HOST_PATH = "localhost/hostpathplugin:e2e"
 REGISTRAR = "localhost/csi-node-driver-registrar:e2e"
-SUITE = "registry.k8s.io/e2e-test-images"  # with the tags of test/utils/image/manifest.go
+SUITE = "registry.k8s.io/e2e-test-images"
+SUITE_VERSIONS = "test/utils/image/manifest.go"  # of k8s.io/kubernetes
 GNU = (
     *("base64", "basename", "bash", "blockdev", "cat", "chmod", "cp", "cut", "date", "dd", "df"),
     *("dirname", "echo", "grep", "head", "id", "ls", "mkdir", "mktemp", "mv", "od", "readlink"),
@@ -67,10 +68,22 @@ def archives() -> list[Path]:
 
 def suite_archives() -> list[Path]:
     """The images of the External.Storage suite, or what does for them: it wants a shell and dd."""
-    tested = [_gnu(f"{SUITE}/{name}") for name in ("nginx:1.15-4", "glibc-dns-testing:2.0.0")]
-    agnhost = replace(_shell(f"{SUITE}/agnhost:2.63.0"), entrypoint=["/agnhost"], command=["pause"])
+    kubernetes = e2e_parts.KUBERNETES[e2e_parts.chosen()]
+    source = e2e_parts.module(f"k8s.io/kubernetes@{kubernetes}") / SUITE_VERSIONS
+    names = suite_names(source.read_text(encoding="utf-8"))
+    agnhost = replace(_shell(names["Agnhost"]), entrypoint=["/agnhost"], command=["pause"])
     agnhost = replace(agnhost, files={**agnhost.files, "agnhost": BIN / "agnhost"})
-    return _all_written([agnhost, _shell(f"{SUITE}/busybox:1.37.0-1"), *tested])
+    tested = [_gnu(names[name]) for name in ("Nginx", "GlibcDnsTesting")]
+    return _all_written([agnhost, _shell(names["BusyBox"]), *tested])
+
+
+def suite_names(source: str) -> dict[str, str]:
+    """The names of the suite's images, with their versions, by what its source calls them.
+
+    `source`: the text of SUITE_VERSIONS.
+    """
+    form = r'configs\[(\w+)\] *= Config\{list\.PromoterE2eRegistry, "([^"]+)", "([^"]+)"\}'
+    return {name: f"{SUITE}/{image}:{tag}" for name, image, tag in re.findall(form, source)}
 
 
 def peer_archives(folder: Path) -> list[Path]:

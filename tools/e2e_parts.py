@@ -149,7 +149,7 @@ def crds() -> Path:
 
 
 def module(path: str) -> Path:
-    """The folder of a Go module, in the version of go.mod."""
+    """The folder of a Go module: PATH in the version of go.mod, or PATH@VERSION."""
     argv = [golang.command(), "mod", "download", "-json", path]
     answer = subprocess.run(
         argv, cwd=MODULES, env=golang.environment(), stdout=subprocess.PIPE, check=False
