@@ -23,8 +23,8 @@ OPEN: Final = frozenset(
 
 
 class Admission(HandlerWrapper):
-    """Rejects calls over a node's TCP port unless they come from a router and use a service in
-    OPEN.
+    """Rejects calls over a node's TCP port unless they come from a router and use one of the
+    services that routers need.
 
     Calls over a Unix socket are always allowed.
     """

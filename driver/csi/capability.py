@@ -47,7 +47,9 @@ def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Ca
 
 
 def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...]:
-    """Return the capabilities in VolumeCapability messages. Raises: Invalid, as `parse`."""
+    """Return the capabilities in VolumeCapability messages. Raises: Invalid, whose text names the
+    unsupported part and what is supported.
+    """
     return tuple(parse(message, "volume_capabilities[]") for message in messages)
 
 

@@ -82,7 +82,9 @@ def group_capabilities() -> csi.GroupControllerGetCapabilitiesResponse:
 
 
 class Identity(IdentityServicer):
-    """The CSI Identity service. `ready`: returns the answer to Probe."""
+    """The CSI Identity service: reports the driver's name, version and capabilities. `ready`:
+    returns whether the driver is ready, the answer to Probe.
+    """
 
     def __init__(self, name: str, version: str, ready: Callable[[], bool] = lambda: True) -> None:
         self._name = name

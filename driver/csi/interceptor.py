@@ -61,17 +61,16 @@ class HandlerWrapper(grpc.aio.ServerInterceptor):
         self._handlers: dict[str, Any] = {}
 
     def wrap(self, method: str, handler: Any) -> Any:
-        """Return the handler to use for the RPC path `method`, or None to use `handler`
-        unchanged.
+        """Return the handler to use for the RPC path `method`, instead of `handler`; None: use
+        `handler` unchanged.
         """
         raise NotImplementedError
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
-        """Return the wrapped handler of the method; see grpc.aio.ServerInterceptor.
-
-        None for a method that is not served: gRPC itself then returns UNIMPLEMENTED.
+        """Return the wrapped handler of the called method, as grpc.aio.ServerInterceptor requires;
+        None: it is not served, and gRPC returns UNIMPLEMENTED.
         """
         method = handler_call_details.method
         if method not in self._handlers:
@@ -91,7 +90,7 @@ def replace_behaviour(
     """Return a copy of `handler` whose function is wrapped by `unary`, or by `stream` if it returns
     a stream.
 
-    `read`: the parser of requests; None: that of `handler`.
+    `read`: the function that parses the bytes of a request; None: that of `handler`.
     """
     readers = read or handler.request_deserializer, handler.response_serializer
     if handler.unary_stream:
@@ -100,10 +99,8 @@ def replace_behaviour(
 
 
 class CsiInterceptor(HandlerWrapper):
-    """Checks requests, converts errors to gRPC statuses, and logs each call.
-
-    `on_finish(rpc, code, seconds)` is called at the end of every RPC. `recent`: stores the last
-    calls.
+    """Checks requests, converts errors to gRPC statuses, and logs each call. `on_finish(rpc, code,
+    seconds)` is called at the end of every RPC. `recent`: stores the last calls.
     """
 
     def __init__(self, on_finish: OnFinish, recent: RecentCalls | None = None) -> None:
@@ -113,9 +110,9 @@ class CsiInterceptor(HandlerWrapper):
         self._recent = recent or RecentCalls()
 
     def wrap(self, method: str, handler: Any) -> Any:
-        """Return the handler to use instead of `handler`, or None to use `handler` unchanged.
-
-        None for streams between router and node, which are open as long as both run.
+        """Return the handler to use instead of `handler` for the RPC path `method`; None: use
+        `handler` unchanged, for streams between router and node, which are open as long as both
+        run.
         """
         rpc = method.rpartition("/")[2]
         if not (handler.unary_unary or rpc in required_fields.REQUIRED):
@@ -143,8 +140,8 @@ class CsiInterceptor(HandlerWrapper):
 
 @dataclass(frozen=True, slots=True)
 class UndecodableRequest:
-    """Bytes that are no valid request, with the parser's error. gRPC itself would return INTERNAL
-    for them.
+    """Bytes that are no valid request, with the parser's error. They are answered with
+    INVALID_ARGUMENT; gRPC itself would return INTERNAL.
     """
 
     error: str
@@ -195,7 +192,9 @@ def _recorded_stream(rpc: str, inner: Stream, interceptor: CsiInterceptor) -> St
 
 @dataclass(slots=True)
 class CallRecord:
-    """The facts of one call for the log and the metrics."""
+    """The facts of one call for the log and the metrics. `code`, `text`: its status; `subject`: the
+    ids in its request; `facts`: what the use case found out, e.g. the claim.
+    """
 
     rpc: str
     code: grpc.StatusCode = grpc.StatusCode.CANCELLED  # unless it comes to an end
@@ -208,7 +207,8 @@ class CallRecord:
     def begin(self, request: Message | UndecodableRequest) -> Message:
         """Log and check the request, and return it.
 
-        Raises: Invalid if it cannot be decoded, exceeds a limit of CSI, or lacks a required field.
+        Raises: Invalid if the request cannot be decoded, exceeds a limit of CSI, or lacks a
+        required field.
         """
         whole = _readable(request)
         self.request, self.subject = whole, _subject(whole)

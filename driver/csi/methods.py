@@ -22,7 +22,7 @@ def all_methods() -> Iterator[MethodDescriptor]:
 
 
 def method_path(method: MethodDescriptor) -> str:
-    """Return the full path of a method."""
+    """Return the full path of a method, such as /csi.v1.Node/NodeGetInfo."""
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
@@ -39,5 +39,7 @@ def response_type(rpc: str) -> Descriptor:
 
 
 def path(rpc: str) -> str:
-    """Return the full path of the RPC with this name. Raises: KeyError if there is no such RPC."""
+    """Return the full path, such as /csi.v1.Node/NodeGetInfo, of the RPC with this name. Raises:
+    KeyError if there is no such RPC.
+    """
     return _PATHS[rpc]

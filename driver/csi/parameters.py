@@ -51,7 +51,9 @@ _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Class:
-    """The parameters of a StorageClass, overridden by those of a VolumeAttributesClass."""
+    """The parameters of a StorageClass, overridden by those of a VolumeAttributesClass. None: the
+    parameter is not given. `options`: texts, by the field's name in VolumeOptions.
+    """
 
     pool: str | None = None
     allocation: Allocation | None = None
@@ -86,7 +88,7 @@ def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
     """Return the IO limits in `mutable`, parameters of a VolumeAttributesClass, by the field's name
-    in Limits.
+    in `Limits`.
 
     Raises: Invalid, whose text names the key.
     """
@@ -109,10 +111,11 @@ def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
 
 
 def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = "") -> ObjectNames:
-    """Return the names of Kubernetes objects in the parameters of a volume or snapshot, or in the
-    volume context of an inline volume. Values that are no valid names in Kubernetes are left out.
+    """Return the names of Kubernetes objects that are in `parameters`: those of a volume or
+    snapshot, or the volume context of an inline volume. Values that are no valid names in
+    Kubernetes are left out.
 
-    `name`: the CSI name of the image.
+    `kind`: the kind of object for which the image is created; `name`: the CSI name of the image.
     """
     namespace, claim, persistent = (_object_name(parameters, key) for key in _OBJECTS[kind])
     if not (namespace and claim):
@@ -162,7 +165,8 @@ def refuse_group_parameters(parameters: Mapping[str, str]) -> None:
     """Check that a group snapshot has only parameters that Kubernetes itself adds, and
     `deletionPolicy`.
 
-    The test suite of Kubernetes 1.36 adds the class's deletionPolicy. Raises: Invalid.
+    Raises: Invalid, whose text names the key. The test suite of Kubernetes 1.36 adds the class's
+    deletionPolicy.
     """
     refuse_parameters({key: value for key, value in parameters.items() if key != "deletionPolicy"})
 

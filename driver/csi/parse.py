@@ -28,7 +28,8 @@ DEFAULT_FS: Final = FsType.EXT4
 def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
     """Return the request to create a volume. If it names no filesystem, that is ext4.
 
-    Raises: Invalid; NotFound: the source's id does not have the form of this driver's ids.
+    Raises: Invalid: a field or parameter is malformed or unsupported; NotFound: the source's id
+    does not have the form of this driver's ids.
     """
     capabilities = capability.parse_all(request.volume_capabilities)
     parsed = parameters.parse(request.parameters, request.mutable_parameters)
@@ -70,7 +71,7 @@ def validate(request: csi.ValidateVolumeCapabilitiesRequest) -> requests.Validat
 def delete_volume(volume_id: str) -> requests.DeleteVolume:
     """Return the request to delete the volume with this id.
 
-    Raises: NotFound: it does not have the form of this driver's ids.
+    Raises: NotFound: the id does not have the form of this driver's ids.
     """
     return requests.DeleteVolume(ids.parse_volume_id(volume_id))
 
@@ -78,7 +79,7 @@ def delete_volume(volume_id: str) -> requests.DeleteVolume:
 def get_volume(volume_id: str) -> requests.GetVolume:
     """Return the request to read the volume with this id.
 
-    Raises: NotFound: it does not have the form of this driver's ids.
+    Raises: NotFound: the id does not have the form of this driver's ids.
     """
     return requests.GetVolume(ids.parse_volume_id(volume_id))
 
@@ -111,8 +112,8 @@ def unpublish(request: csi.ControllerUnpublishVolumeRequest) -> requests.Unpubli
 def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
     """Return the request to expand a volume.
 
-    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid, also if
-    neither size is given.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid: a field is
+    malformed, or neither required_bytes nor limit_bytes is given.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     size = capacity(request.capacity_range)
@@ -124,7 +125,8 @@ def expand(request: csi.ControllerExpandVolumeRequest) -> requests.Expand:
 def modify(request: csi.ControllerModifyVolumeRequest) -> requests.Modify:
     """Return the request to change a volume's IO limits.
 
-    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid: a
+    parameter is unknown or malformed.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     return requests.Modify(volume_id, parameters.parse_limits(request.mutable_parameters))
@@ -135,15 +137,16 @@ def list_volumes(
 ) -> requests.ListVolumes:
     """Return the request for a page of volumes, or of their health.
 
-    Raises: Invalid; StaleToken if the token was not issued by this driver.
+    Raises: Invalid: the number of entries is negative; StaleToken if the token was not issued by
+    this driver.
     """
     return requests.ListVolumes(*page_arguments(request, ids.parse_volume_id))
 
 
 def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
-    """Return the request for the capacity. If it names no filesystem, that is ext4.
+    """Return the request for the capacity. If it names no filesystem, the filesystem is ext4.
 
-    Raises: Invalid.
+    Raises: Invalid: a capability or parameter is malformed or unsupported.
     """
     parsed = parameters.parse(request.parameters, {})
     capabilities = capability.parse_all(request.volume_capabilities)
@@ -156,7 +159,9 @@ def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
 
 
 def capacity(message: csi.CapacityRange) -> CapacityRange:
-    """Return the requested range of sizes in bytes; 0: no bound."""
+    """Return the requested range of sizes in bytes; a bound of 0: no bound. Raises: Invalid: a
+    bound is negative, or the lower one exceeds the upper one.
+    """
     return CapacityRange(message.required_bytes, message.limit_bytes)
 
 
@@ -190,7 +195,9 @@ def _parse_class_parameters(
 def optional_capability(
     request: csi.ControllerExpandVolumeRequest | csi.NodeExpandVolumeRequest,
 ) -> requests.Capability | None:
-    """Return the request's capability, or None if it has none. Raises: Invalid."""
+    """Return the request's volume capability; None: it has none. Raises: Invalid: the capability is
+    unsupported.
+    """
     if not request.HasField("volume_capability"):
         return None
     return capability.parse(request.volume_capability)
@@ -205,8 +212,8 @@ def page_arguments(
     """Return the maximal number of entries (0: all) and the id after which the page begins ("": the
     first page).
 
-    `parse_id`: parses ids of the listed kind. Raises: Invalid; StaleToken if the token was not
-    issued by this driver.
+    `parse_id`: parses ids of the listed kind. Raises: Invalid: the number of entries is negative;
+    StaleToken if the token was not issued by this driver.
     """
     if request.max_entries < 0:
         raise Invalid("max_entries must not be negative; 0 is no limit")

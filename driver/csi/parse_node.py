@@ -23,7 +23,8 @@ PASSPHRASE: Final = "passphrase"  # noqa: S105 - the key in a Secret
 def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
     """Return the request to stage a volume.
 
-    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid: a field is
+    malformed or unsupported.
     """
     return node_requests.Stage(
         volume_id=ids.parse_volume_id(request.volume_id),
@@ -36,7 +37,8 @@ def stage(request: csi.NodeStageVolumeRequest) -> node_requests.Stage:
 def unstage(request: csi.NodeUnstageVolumeRequest) -> node_requests.Unstage:
     """Return the request to unstage a volume.
 
-    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid: the
+    staging path is malformed.
     """
     volume_id = ids.parse_volume_id(request.volume_id)
     staging = field_limits.path(request.staging_target_path, "staging_target_path")
@@ -50,7 +52,7 @@ def publish(
     marks it as one.
 
     Raises: NotFound: the volume id does not have the form of this driver's ids; Refused: there is
-    no staging path; Invalid.
+    no staging path; Invalid: a field is malformed or unsupported.
     """
     if request.volume_context.get(parameters.EPHEMERAL) == "true":
         return _inline(request)
@@ -69,7 +71,7 @@ def unpublish(
     """Return the request to unpublish a persistent or an inline volume, depending on the form of
     its id.
 
-    Raises: NotFound: the id has neither form; Invalid.
+    Raises: NotFound: the id has neither form; Invalid: the target path is malformed.
     """
     target = field_limits.path(request.target_path, "target_path")
     match ids.parse_handle(request.volume_id):
@@ -82,7 +84,8 @@ def unpublish(
 def expand(request: csi.NodeExpandVolumeRequest) -> node_requests.NodeExpand:
     """Return the request to expand a volume on this node.
 
-    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid.
+    Raises: NotFound: the volume id does not have the form of this driver's ids; Invalid: another
+    field is malformed.
     """
     return node_requests.NodeExpand(
         ids.parse_volume_id(request.volume_id),
@@ -99,7 +102,8 @@ def stats(
     """Return the request for the usage of a persistent or an inline volume, depending on the form
     of its id.
 
-    Raises: NotFound: the id has neither form, or no volume can be at the path; Invalid.
+    Raises: NotFound: the id has neither form, or no volume can be at the path; Invalid: the staging
+    path is malformed.
     """
     return _stats(request, field_limits.volume_path(request.volume_path))
 
@@ -110,7 +114,7 @@ def health(
     """Return the request for the health of a persistent or an inline volume, depending on the form
     of its id.
 
-    Raises: NotFound: the id has neither form; Invalid.
+    Raises: NotFound: the id has neither form; Invalid: a path is malformed.
     """
     path = field_limits.optional_path(request.volume_publish_path, "volume_publish_path")
     return _stats(request, path)

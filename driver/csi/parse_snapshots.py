@@ -15,7 +15,8 @@ from driver.volumes import snapshot_requests
 def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapshot:
     """Return the request to create a snapshot.
 
-    Raises: NotFound: the source's id does not have the form of this driver's ids; Invalid.
+    Raises: NotFound: the source's id does not have the form of this driver's ids; Invalid: a
+    parameter is not supported.
     """
     source = ids.parse_volume_id(request.source_volume_id)
     parameters.refuse_parameters(request.parameters)
@@ -28,7 +29,7 @@ def create(request: csi.CreateSnapshotRequest) -> snapshot_requests.CreateSnapsh
 def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
     """Return the request to delete the snapshot with this id.
 
-    Raises: NotFound: it does not have the form of this driver's ids.
+    Raises: NotFound: the id does not have the form of this driver's ids.
     """
     return snapshot_requests.DeleteSnapshot(ids.parse_snapshot_id(snapshot_id))
 
@@ -36,7 +37,7 @@ def delete(snapshot_id: str) -> snapshot_requests.DeleteSnapshot:
 def get(snapshot_id: str) -> snapshot_requests.GetSnapshot:
     """Return the request to read the snapshot with this id.
 
-    Raises: NotFound: it does not have the form of this driver's ids.
+    Raises: NotFound: the id does not have the form of this driver's ids.
     """
     return snapshot_requests.GetSnapshot(ids.parse_snapshot_id(snapshot_id))
 
@@ -45,7 +46,8 @@ def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListS
     """Return the request for a page of snapshots.
 
     Raises: NotFound if the id in a filter does not have the form of this driver's ids, so that the
-    list is empty; Invalid; StaleToken if the token was not issued by this driver.
+    list is empty; Invalid: the number of entries is negative; StaleToken if the token was not
+    issued by this driver.
     """
     most, after = parse.page_arguments(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
@@ -94,8 +96,8 @@ def create_group(
 ) -> snapshot_requests.CreateGroupSnapshot:
     """Return the request to create a group snapshot.
 
-    Raises: NotFound: a source's id does not have the form of this driver's ids; Invalid, also if a
-    source is named twice.
+    Raises: NotFound: a source's id does not have the form of this driver's ids; Invalid: a
+    parameter is not supported, or a source is named twice.
     """
     sources = sorted(ids.parse_volume_id(volume) for volume in request.source_volume_ids)
     parameters.refuse_group_parameters(request.parameters)
@@ -116,7 +118,7 @@ def group_ref(
     """Return the reference to a group snapshot, with the member ids that the request contains.
 
     Raises: NotFound: the group's id does not have the form of this driver's ids; Invalid: a
-    member's id does not have it.
+    member's id does not have that form.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
     return snapshot_requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))

@@ -33,7 +33,9 @@ _HEALTHY: Final = csi.VolumeCondition(abnormal=False, message="healthy")  # copi
 
 
 def volume(image: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
-    """Return the CSI message of a volume, accessible on the node of `topology`."""
+    """Convert a volume to its CSI message, which says that it is accessible on the node of
+    `topology`.
+    """
     source = image.source if isinstance(image, Volume) else None
     return csi.Volume(
         capacity_bytes=image.size,
@@ -44,8 +46,8 @@ def volume(image: Volume | Unreadable, topology: NodeTopology) -> csi.Volume:
 
 
 def snapshot(image: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapshot:
-    """Return the CSI message of a snapshot; a snapshot with a damaged record is not ready to
-    use.
+    """Convert a snapshot to its CSI message; a snapshot with a damaged record is not ready to use.
+    `topology`: that of its node.
     """
     return csi.Snapshot(
         size_bytes=image.size,
@@ -59,9 +61,7 @@ def snapshot(image: Snapshot | Unreadable, topology: NodeTopology) -> csi.Snapsh
 
 
 def group(result: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
-    """Return the CSI message of a group snapshot. Its members are sorted by id in every
-    response.
-    """
+    """Convert a group snapshot to its CSI message, in which the members are sorted by id."""
     members = sorted(result.snapshots, key=lambda snapshot: snapshot.id)
     return csi.VolumeGroupSnapshot(
         group_snapshot_id=result.id,
@@ -90,8 +90,8 @@ def validation(
 
 
 def nodes(image: Volume | Unreadable) -> list[str]:
-    """Return a list with the node to which the volume is published; it is empty if there is
-    none.
+    """Return a list with the node to which the volume is published; the list is empty if the volume
+    is not published.
     """
     published = image.published if isinstance(image, Volume) else None
     return [published.node] if published else []
@@ -130,8 +130,8 @@ def storage(faults: Iterable[Fault]) -> Iterable[StorageHealth]:
 
 
 def capacity(result: Capacity) -> csi.GetCapacityResponse:
-    """Return the CSI message of a capacity; its available capacity is the size of the largest
-    volume.
+    """Convert a capacity to its CSI message; `available_capacity` is the size of the largest volume
+    that can be created.
     """
     return csi.GetCapacityResponse(
         available_capacity=result.largest,
@@ -141,8 +141,8 @@ def capacity(result: Capacity) -> csi.GetCapacityResponse:
 
 
 def condition(faults: tuple[Fault, ...]) -> csi.VolumeCondition:
-    """Return the VolumeCondition of a volume: abnormal, with the faults' texts, if there are
-    any.
+    """Return the VolumeCondition of a volume: abnormal, with the texts of `faults`, if there are
+    faults.
     """
     if not faults:
         return _HEALTHY
@@ -186,8 +186,8 @@ def _source(image: ImageId) -> csi.VolumeContentSource:
 
 
 def alert_condition(each: Condition, node: str) -> inspect_pb2.Condition:
-    """Return the message of a condition. `node`: the node that has the condition; "": the
-    router.
+    """Convert the condition of an alert to its message. `node`: the node that has the condition;
+    "": the router.
     """
     return inspect_pb2.Condition(
         node=node,

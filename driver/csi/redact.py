@@ -29,10 +29,10 @@ def stripped(message: Message) -> Message:
 
 
 def without_marked_secrets(request: Message) -> Message:
-    """Return a copy of the request without its marked secrets, or the request itself if it has
-    none.
+    """Return a copy of the request without the fields that CSI marks as secret, or the request
+    itself if it has no such field.
 
-    The test for secrets costs next to nothing.
+    Finding out whether it has costs next to nothing.
     """
     if any(getattr(request, name) for name in _secret_fields(request.DESCRIPTOR)):
         return stripped(request)

@@ -48,8 +48,8 @@ class Listener:
 class UnixServer:
     """A gRPC server on a Unix socket, and on the TCP port of `listener` if there is one.
 
-    It also serves the list of its last calls. `on_finish(rpc, code, seconds)` is called at the end
-    of every RPC.
+    The server also serves the list of its last calls. `on_finish(rpc, code, seconds)` is called at
+    the end of every RPC.
     """
 
     def __init__(self, on_finish: OnFinish, listener: Listener | None = None) -> None:
@@ -109,7 +109,8 @@ class UnixServer:
 
 
 def bind_socket(server: grpc.aio.Server, path: Path) -> SocketId | None:
-    """Make the server listen on the Unix socket `path`, and return the socket's device and inode.
+    """Make the server listen on the Unix socket `path`, and return the socket's device and inode;
+    None: it is gone already.
 
     Raises: Refused if another process listens on it, or it cannot be bound.
     """
@@ -141,8 +142,8 @@ def remove_stale_socket(path: Path) -> None:
 
 @contextmanager
 def private_mode() -> Iterator[None]:
-    """Set the umask in the `with` block so that a socket bound there is accessible for owner and
-    group only, from the start.
+    """Set the umask for the duration of the `with` block, so that a socket bound in the block is
+    accessible for owner and group only, from the start.
     """
     before = os.umask(0o777 & ~MODE)
     try:
@@ -152,7 +153,9 @@ def private_mode() -> Iterator[None]:
 
 
 def identity(path: Path) -> SocketId | None:
-    """Return the device and inode of the socket at `path`, or None if there is none."""
+    """Return the device and inode numbers of the socket at `path`, which identify it; None: there
+    is no socket.
+    """
     with suppress(FileNotFoundError):
         status = path.lstat()
         return status.st_dev, status.st_ino
@@ -160,8 +163,8 @@ def identity(path: Path) -> SocketId | None:
 
 
 def remove(path: Path, ours: SocketId | None) -> None:
-    """Remove the socket at `path` if its `identity` is still `ours`: another process may have
-    replaced it.
+    """Remove the socket at `path` if its device and inode are still `ours`, because another process
+    may have replaced it.
     """
     if ours is not None and identity(path) == ours:
         path.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def _errors_by_status() -> dict[grpc.StatusCode, type[CellarError]]:
 def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
     """Return the status code of `error` for the caller of `rpc`; INTERNAL if it is unknown.
 
-    A full disk is UNAVAILABLE for calls that store nothing new, see STORING.
+    A full disk is UNAVAILABLE for calls that store nothing new, which must not fail for good.
     """
     if isinstance(error, CellarError):
         return _status(type(error))
@@ -54,8 +54,8 @@ def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
 
 def status_message(rpc: str, error: Exception) -> str:
     """Return the status message of an error: of our own errors the text (at most TEXT characters);
-    of an unexpected OSError only strerror, and the path if it is one of the kernel's; else a fixed
-    text.
+    of an unexpected OSError only strerror, and the path if that is one of /proc, /sys or /dev; else
+    a fixed text.
 
     All other details of an unexpected error are only logged, so that they do not leave this
     machine.

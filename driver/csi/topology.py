@@ -19,7 +19,9 @@ def _message(key: str, node: str) -> csi.Topology:
 
 @dataclass(frozen=True, slots=True)
 class NodeTopology:
-    """The topology of one node: the topology key, and the node's name as its value."""
+    """The topology of one node (CSI, Topology): the segment with the key `key` and the node's name
+    as its value.
+    """
 
     key: str
     node: str
@@ -49,14 +51,14 @@ class NodeTopology:
         return all(ours.get(key.lower()) == value for key, value in topology.segments.items())
 
     def is_known_to(self, requirement: csi.TopologyRequirement) -> bool:
-        """Return whether the requirement names this node and no other, so that the caller must know
-        its topology.
+        """Return whether the accessibility requirement of CreateVolume names this node and no
+        other, which shows that the caller knows this node's topology.
         """
         return list(requirement.requisite) == [self.present()]
 
     def check(self, requirement: csi.TopologyRequirement) -> None:
-        """Check that this node meets the requirement. Topologies that are only `preferred` need not
-        be met.
+        """Check that a volume with this accessibility requirement may be created on this node.
+        Topologies that are only `preferred` need not be met.
 
         Raises: NoSpace if none of the requisite topologies is met; another node may meet them.
         """

@@ -22,9 +22,10 @@ def candidates(
 ) -> Sequence[Candidate]:
     """Return the nodes as candidates for a new volume, each with the largest size that it accepts.
 
-    `duplicated`: pools that two nodes report; no volumes are created in them. `reachable`: all
-    reachable nodes. If none of them has a pool with the requested name, all stay candidates, so
-    that the caller gets a node's error, which names the pools that exist.
+    `nodes`: those on which the volume may be created; `duplicated`: pools that two nodes report; no
+    volumes are created in them. `reachable`: all reachable nodes. If none of them has a pool with
+    the requested name, all stay candidates, so that the caller gets a node's error, which names the
+    pools that exist.
     """
     exists = any(_has_pool(node, volume.pool) for node in reachable)
     keys = [("candidate", cordoned, exists, *_kind(volume), duplicated) for cordoned in (0, 1)]
@@ -41,7 +42,8 @@ def largest_capacity(
 ) -> Capacity:
     """Return the capacity of the node that accepts the largest volume.
 
-    `largest` is 0 if that is smaller than a volume with the request's filesystem must be.
+    In the result, `largest` is 0 if no node accepts a volume that is large enough for the request's
+    filesystem. `duplicated`: pools that two nodes report; no volumes are created in them.
     """
     key = ("capacity", *_kind(request), duplicated)
     each = (node.derived(key, partial(node_capacity, node, request, duplicated)) for node in nodes)
@@ -53,7 +55,7 @@ def node_capacity(
     node: NodeConnection, request: CreateVolume | GetCapacity, duplicated: frozenset[PoolId]
 ) -> Capacity:
     """Return the sizes in bytes of the largest and the smallest volume that the node accepts,
-    according to its last report; 0 if it accepts none.
+    according to its last report; both are 0 if the node accepts none.
 
     `duplicated`: pools that two nodes report; no volumes are created in them.
     """
@@ -72,8 +74,8 @@ def node_capacity(
 def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) -> bool:
     """Return whether the node might create the volume in one of `pools`.
 
-    `pool`: the name of the requested pool. If it is None, the node chooses its pool with the most
-    free space, which may be any.
+    `pool`: the name of the requested pool. None: the node chooses its pool with the most free
+    space, which may be any.
     """
     return bool(pools) and any(
         each.id in pools and pool in {None, each.name} for each in node.report.pools

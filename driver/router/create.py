@@ -40,8 +40,8 @@ _PUBLISH: Final = methods.path("ControllerPublishVolume")
 
 
 class CreateRoutes:
-    """Serves the RPCs for which a node must be chosen, or several asked: create, publish, capacity,
-    pools.
+    """Serves the RPCs of a router for which a node must be chosen or several nodes asked: creating
+    volumes and snapshots, publishing, capacity, and the list of pools.
 
     `topology_key`: the key of the topology segment that names a node.
     """
@@ -64,8 +64,8 @@ class CreateRoutes:
     async def create(
         self, request: csi.CreateVolumeRequest, context: Context
     ) -> csi.CreateVolumeResponse:
-        """Create a volume: on the node of its source; else on that of the first preferred topology;
-        else on the node with the most free space that meets the requirement.
+        """Create a volume: on the node of its source; else on the node that the scheduler has
+        chosen (the first preferred topology); else on the accessible node with the most free space.
 
         Raises: NoSpace if no node has the space, or the source's node is not accessible;
         PoolUnavailable if no node is reachable; Busy if another router is creating a volume with
@@ -185,8 +185,8 @@ class CreateRoutes:
         name are asked first.
 
         Raises: Conflict if another node has a snapshot with this name; Busy if another router is
-        creating one; PoolUnavailable if the node is unavailable; Refused if it is gone; other
-        errors as the node reports them.
+        creating one; PoolUnavailable if the source's node is unavailable; Refused if that node is
+        gone for good; other errors as the node reports them.
         """
         node = self._source_node(parse_volume_id(request.source_volume_id).pool)
         key = snapshot_key(request.name)
@@ -203,11 +203,11 @@ class CreateRoutes:
             return await calls.forward(node, _SNAPSHOT, request, context)
 
     async def publish(self, request: csi.ControllerPublishVolumeRequest, context: Context) -> bytes:
-        """Publish a volume through its node, after checking the maximal number of volumes of the
-        target node.
+        """Publish a volume by a call to the node that has it, after checking that the target node
+        may have one more volume.
 
-        Raises: NoSpace if the target has max_volumes volumes; PoolUnavailable if the volume's node
-        is unavailable; other errors as the node reports them.
+        Raises: NoSpace if max_volumes volumes are published to the target node; PoolUnavailable if
+        the volume's node is unavailable; other errors as the node reports them.
         """
         node = self._nodes.owner(parse_volume_id(request.volume_id).pool)
         target = self._nodes.named(request.node_id)
@@ -222,8 +222,8 @@ class CreateRoutes:
     ) -> csi.GetCapacityResponse:
         """Return the sizes of the largest and the smallest volume that an accessible node accepts.
 
-        They are computed from the last reports; no node is called, so that none delays the answer.
-        Raises: Invalid.
+        The sizes are computed from the last reports; no node is called, so that none delays the
+        answer. Raises: Invalid: the request is malformed.
         """
         asked = parse.get_capacity(request)
         requirement = parse_requirement(self._key, _segments([request.accessible_topology]))

@@ -22,8 +22,8 @@ _UNPUBLISH: Final = methods.path("ControllerUnpublishVolume")
 
 
 class DeleteRoutes:
-    """Serves the RPCs that delete and unpublish, which must succeed in the end even if a node never
-    comes back.
+    """Serves the RPCs of a router that delete and unpublish, which must succeed in the end even if
+    a node never comes back.
 
     `abandon`: decides whether a volume or snapshot may be lost with its node. `attachments`: True
     if publications are recorded in VolumeAttachments; Kubernetes deletes no volume that has one. So
@@ -48,10 +48,10 @@ class DeleteRoutes:
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
         """Delete a volume on its node; no-op if the id does not have the form of this driver's ids,
-        or the volume is abandoned with its node.
+        or the volume's node is gone and the policy gives up its volumes.
 
-        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its pool;
-        other errors as the node reports them.
+        Raises: PoolUnavailable if the volume's node is unavailable; Refused if two nodes report its
+        pool; other errors as the node reports them.
         """
         owner = await self._owner(request.volume_id, parse_volume_id, "volume")
         if owner is None:
@@ -63,10 +63,10 @@ class DeleteRoutes:
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
         """Delete a snapshot on its node; no-op if the id does not have the form of this driver's
-        ids, or the snapshot is abandoned with its node.
+        ids, or the snapshot's node is gone and the policy gives up its snapshots.
 
-        Raises: PoolUnavailable if its node is unavailable; Refused if two nodes report its pool;
-        other errors as the node reports them.
+        Raises: PoolUnavailable if the snapshot's node is unavailable; Refused if two nodes report
+        its pool; other errors as the node reports them.
         """
         owner = await self._owner(request.snapshot_id, parse_snapshot_id, "snapshot")
         if owner is None:
@@ -77,9 +77,11 @@ class DeleteRoutes:
         self, request: csi.ControllerUnpublishVolumeRequest, context: Context
     ) -> bytes:
         """Unpublish a volume on its node. If the node is out of service or gone, succeed without
-        it, because nothing there uses the volume, and its deletion waits for this call.
+        calling it, because nothing on the node uses the volume, and the volume's deletion waits for
+        this call.
 
-        Raises: PoolUnavailable if its node is unavailable, and neither out of service nor gone.
+        Raises: PoolUnavailable if the volume's node is unavailable, and neither out of service nor
+        gone.
         """
         try:
             pool = parse_volume_id(request.volume_id).pool

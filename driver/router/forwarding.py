@@ -44,8 +44,8 @@ ATTACHING: Final = frozenset({"ControllerPublishVolume", "ControllerUnpublishVol
 
 
 class Router(grpc.GenericRpcHandler):
-    """Serves the RPCs of a router: with a handler in `routes`, or by forwarding them to the node
-    that has the pool of the request's id.
+    """Serves all RPCs of a router: by a handler in `routes`, or by forwarding the call to the node
+    that has the pool in the request's volume or snapshot id.
 
     `routes`: handlers by RPC name. RPCs in `hidden` are not served.
     """
@@ -61,7 +61,7 @@ class Router(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """Return the handler of the RPC, or None if it is not served."""
+        """Return the handler of the called RPC; None: the RPC is not served."""
         return self._handlers.get(handler_call_details.method)
 
     def _handler(self, method: MethodDescriptor, routes: Mapping[str, Unary]) -> Handler | None:

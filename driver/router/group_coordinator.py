@@ -48,7 +48,9 @@ class GroupParts:
 
 
 async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
-    """Return the members of the group on these nodes. Raises: the first error of a node."""
+    """Ask the nodes for the members of the group snapshot `key` that they have, and return them.
+    Raises: the first error of a node.
+    """
     request = cellar.FindPartRequest(group_snapshot_id=key)
     responses = await _all(
         calls.ask(node, lambda node: node.peer().FindPart, request) for node in nodes
@@ -60,7 +62,9 @@ async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
 
 
 async def delete(nodes: Sequence[NodeConnection], key: Key) -> None:
-    """Delete the members of the group on these nodes. Raises: the first error of a node."""
+    """Delete the members of the group snapshot `key` on these nodes. Raises: the first error of a
+    node.
+    """
     request = cellar.DeletePartRequest(group_snapshot_id=key)
     await _all(
         calls.ask(node, lambda node: node.peer().DeletePart, request, GROUP_STEP_TIMEOUT)
@@ -79,8 +83,9 @@ async def take(
     `sources`: the ids of the source volumes on each node. `key`: the group's key. `created`:
     seconds since the epoch.
 
-    Raises: Refused if not all volumes could be quiesced in time; Busy if another call uses one;
-    NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can be reached.
+    Raises: Refused if not all volumes could be quiesced in time; Busy if another call uses one of
+    the volumes; NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can be
+    reached.
     """
     all_sources = [volume for volumes in sources.values() for volume in volumes]
     session = secrets.token_hex(16)

@@ -28,7 +28,7 @@ _CREATE: Final = methods.path("CreateVolumeGroupSnapshot")
 
 
 class GroupRoutes:
-    """Serves the group snapshot RPCs, for groups with volumes on one or several nodes.
+    """Serves the group snapshot RPCs of a router, for groups with volumes on one or several nodes.
 
     `abandon`: decides whether members on a node that is gone may be lost.
     """
@@ -48,8 +48,8 @@ class GroupRoutes:
     async def create(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: Context
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        """Take a snapshot of all source volumes at one moment, or return the existing group with
-        this name.
+        """Take a snapshot of all source volumes at one moment, or return the existing group
+        snapshot with this name.
 
         Raises: PoolUnavailable if the node of a source volume is unavailable; Refused if the
         volumes cannot be quiesced at once, or one is on a node that is gone; Conflict if a group of
@@ -78,7 +78,7 @@ class GroupRoutes:
         """Return the group with all its members, as their nodes describe them.
 
         Raises: NotFound if there is no such group, or a member of it is missing; PoolUnavailable if
-        a member may be on an unavailable node; Invalid if `snapshot_ids` are not its members.
+        a member may be on an unavailable node; Invalid if `snapshot_ids` differ from the members.
         """
         group = parse_snapshots.group_ref(request)
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)
@@ -94,8 +94,8 @@ class GroupRoutes:
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
         """Delete all members of the group; no-op if there is no such group.
 
-        Raises: PoolUnavailable if the node of a member is unavailable, in which case nothing
-        was deleted; Invalid if `snapshot_ids` are not the members.
+        Raises: PoolUnavailable if the node of a member is unavailable, in which case nothing was
+        deleted; Invalid if `snapshot_ids` differ from the members.
         """
         try:
             group = parse_snapshots.group_ref(request)

@@ -33,10 +33,10 @@ PoolOnNode: TypeAlias = tuple[PoolId, NodeConnection]
 
 @dataclass(frozen=True, kw_only=True)
 class ListRpc(Generic[Request, Page]):
-    """An RPC that lists entries of a node.
+    """An RPC by which a router lists the volumes or snapshots of a node, the entries.
 
-    `entry_id`: returns the id of an entry; `count`: returns the number of entries in a reported
-    pool, which need not be exact.
+    `rpc`: the RPC; `entry_id`: returns the id of an entry; `count`: returns the number of entries
+    in a reported pool, which need not be exact.
     """
 
     rpc: calls.Rpc[Request, Page]
@@ -78,12 +78,12 @@ async def read_page(
     pools: Sequence[PoolOnNode],
     label: str,
 ) -> tuple[list[Any], str]:
-    """Return the entries of one page, sorted by id, and the token of the next page ("": there is
-    none).
+    """Return the entries of one page, sorted by id, and the token of the next page ("": this is the
+    last page).
 
-    `pools`: those that may have entries of the page, in the order of their ids. `label`: the name
-    of the list, for the log. Nodes that are unavailable are left out. Raises: other errors as the
-    nodes report them.
+    `pools`: the pools that may have entries of the page, in the order of their ids. `label`: the
+    name of the list, for the log. Nodes that are unavailable are left out. Raises: other errors as
+    the nodes report them.
     """
     most = min(request.max_entries or MAX_ENTRIES, MAX_ENTRIES)
     asked = type(request)()

@@ -20,8 +20,8 @@ from driver.router.nodes.registry import Nodes
 
 
 class ListRoutes:
-    """Serves the RPCs that list volumes or snapshots of all nodes, by merging the pages of the
-    nodes.
+    """Serves the RPCs of a router that list volumes or snapshots of all nodes, by merging the pages
+    of the nodes.
     """
 
     def __init__(self, nodes: Nodes) -> None:
@@ -41,7 +41,8 @@ class ListRoutes:
     ) -> csi.ListVolumesResponse:
         """List the volumes of all reachable nodes.
 
-        Raises: Invalid; StaleToken if the token was not issued by this driver.
+        Raises: Invalid: the number of entries is negative; StaleToken if the token was not issued
+        by this driver.
         """
         return await self._merged(
             request,
@@ -58,7 +59,8 @@ class ListRoutes:
     ) -> csi.ControllerListVolumeHealthResponse:
         """List the health of the volumes of all reachable nodes.
 
-        Raises: Invalid; StaleToken if the token was not issued by this driver.
+        Raises: Invalid: the number of entries is negative; StaleToken if the token was not issued
+        by this driver.
         """
         return await self._merged(
             request,
@@ -76,8 +78,8 @@ class ListRoutes:
         """List snapshots: of all reachable nodes or, with a filter, of the node that has the pool
         in the filter's id.
 
-        Raises: PoolUnavailable if that node is unavailable; Invalid; StaleToken if the token was
-        not issued by this driver.
+        Raises: PoolUnavailable if that node is unavailable; Invalid: the number of entries is
+        negative; StaleToken if the token was not issued by this driver.
         """
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(

@@ -25,10 +25,12 @@ MARGIN: Final = 8
 async def check(
     nodes: Iterable[NodeConnection], target: NodeConnection, owner: NodeConnection, volume_id: str
 ) -> None:
-    """Check that the volume may be published to `target` without exceeding its max_volumes.
+    """Check that the volume may be published to the node `target` without exceeding that node's
+    max_volumes, the number of volumes that may be published to it.
 
-    The counts are those of the nodes' last reports and, near the limit, new ones. `owner`: the node
-    that has the volume; it is asked whether the volume is published to `target` already.
+    The published volumes are counted from the nodes' last reports and, near the limit, by asking
+    all nodes. `owner`: the node that has the volume; that node is asked whether the volume is
+    published to `target` already.
 
     Raises: NoSpace if `target` has max_volumes volumes and `volume_id` is not published there yet;
     PoolUnavailable, and other errors as `owner` reports them.

@@ -3,8 +3,8 @@ same one.
 
 Why a router that reserved a name may rely on the names that nodes reported, and asks few nodes:
 
-- All routers reserve a name on the same node, called its keeper. It gives a name to one router at a
-  time, and remembers for NAME_MEMORY seconds after that router has ended that it had the name.
+- All routers reserve a name on the same node, the reserving node. It gives a name to one router at
+  a time, and remembers for NAME_MEMORY seconds after that router has ended that it had the name.
 - If no router had the name for so long, any node that was asked to create an image with it got the
   request before that time. Such a node has the image, or holds its locks until it has it or has
   failed, whether or not a caller still waits. Both count as having the name.
@@ -13,17 +13,17 @@ Why a router that reserved a name may rely on the names that nodes reported, and
 
 Where one of these is not certain, all nodes are asked, which is always right:
 
-- the keeper reports that another router had the name, or that it has itself just started;
-- another node may have been the keeper for some router: the first choice among the nodes of the
-  directory is unreachable, was unreachable a moment ago, or has just left or joined it; this router
-  has just started; or the cluster had one node only, for which routers reserve nothing;
+- the reserving node reports that another router had the name, or that it has itself just started;
+- another node may have been the reserving node for some router: the first choice among the nodes
+  of the directory is unreachable, was unreachable a moment ago, or has just left or joined it; this
+  router has just started; or the cluster had one node only, for which routers reserve nothing;
 - a node has not reported its names, or not lately: it is asked, even if others are not.
 
-A router whose reservation has ended, because the keeper or the connection to it failed, begins no
-further create. Three gaps remain: CreateVolume for a node that the scheduler chose, or that has the
-source, reserves nothing; a node may have become unreachable before it reported a name; and if one
-router alone cannot reach the keeper, a volume that it creates is missing in the reports to the
-other routers for some seconds.
+A router whose reservation has ended, because the reserving node or the connection to it failed,
+begins no further create. Three gaps remain: CreateVolume for a node that the scheduler chose, or
+that has the source, reserves nothing; a node may have become unreachable before it reported a name;
+and if one router alone cannot reach the reserving node, a volume that it creates is missing in the
+reports to the other routers for some seconds.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ _ReserveCall: TypeAlias = "grpc.aio.UnaryStreamCall[Any, cellar.Reserved]"
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A name that this router has reserved. `holders`: the nodes that have an image with it;
-    `has_ended`: returns whether the reservation has ended.
+    """The name of an image that this router has reserved, so that no other router creates an image
+    with it. `holders`: the nodes that have an image with that name; `has_ended`: returns whether
+    the reservation has ended.
     """
 
     holders: Sequence[NodeConnection] = ()
@@ -85,9 +86,9 @@ async def reserved(
 
     The name is reserved on one node, which a hash chooses in the same way for all routers, as long
     as a stream to it is open; so the death of a router ends the reservation. `choose_searched`:
-    returns the nodes to search; it is called while the reservation is pending. Of these, only nodes
-    that may have the name according to their reports, and `recent`, are asked, or all of them if
-    the reports do not suffice. `id_type`: VolumeId or SnapshotId.
+    returns the nodes to search for the image. Of these, only the node `recent` and those that may
+    have the name according to their reports are asked, or all of them if the reports do not
+    suffice. `id_type`: VolumeId or SnapshotId.
 
     Raises: Busy if another router has reserved the name, or it could not be reserved in time;
     PoolUnavailable if the node that reserves it is unavailable, or a node that has reported the
@@ -97,8 +98,8 @@ async def reserved(
     if not reachable:
         yield Reservation()
         return
-    keeper, is_certain = _keeper(nodes, reachable, key)
-    call = keeper.peer().Reserve(cellar.ReserveRequest(key=key))
+    reserving_node, is_certain = _reserving_node(nodes, reachable, key)
+    call = reserving_node.peer().Reserve(cellar.ReserveRequest(key=key))
     try:
         await asyncio.sleep(0)  # so that the request is sent
         searched, digest, begin = choose_searched(), name_digest(key), time.monotonic()
@@ -113,27 +114,27 @@ async def reserved(
         asyncio.get_running_loop().call_soon(call.cancel)
 
 
-def choose_keeper(names: Iterable[NodeName], key: Key) -> NodeName:
-    """Return the node on which the name is reserved, by rendezvous hashing: if a node is added or
-    removed, this changes for few names.
+def choose_reserving_node(names: Iterable[NodeName], key: Key) -> NodeName:
+    """Return the node on which the name with this key is reserved, by rendezvous hashing: if a node
+    is added or removed, few names change their node.
     """
     return max(names, key=lambda name: hashlib.sha256(f"{name}/{key}".encode()).digest())
 
 
-def _keeper(
+def _reserving_node(
     nodes: Nodes, reachable: Sequence[NodeConnection], key: Key
 ) -> tuple[NodeConnection, bool]:
     """Return the node on which the name is reserved, and whether certainly all routers used that
     node in the last NAME_MEMORY seconds.
     """
     names = [node.name for node in nodes.all()]
-    keeper = nodes.named(choose_keeper([*names, *nodes.left_lately()], key))
-    if keeper is None or not keeper.reachable:
+    reserving_node = nodes.named(choose_reserving_node([*names, *nodes.left_lately()], key))
+    if reserving_node is None or not reserving_node.reachable:
         by_name = {node.name: node for node in reachable}
-        return by_name[choose_keeper(by_name, key)], False
-    others = (node for node in nodes.all() if node is not keeper)
+        return by_name[choose_reserving_node(by_name, key)], False
+    others = (node for node in nodes.all() if node is not reserving_node)
     reserves = any(node.known_for >= NAME_MEMORY for node in others)
-    return keeper, reserves and keeper.reachable_for >= NAME_MEMORY
+    return reserving_node, reserves and reserving_node.reachable_for >= NAME_MEMORY
 
 
 async def _wait_for(call: _ReserveCall) -> cellar.Reserved:

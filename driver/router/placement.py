@@ -14,10 +14,10 @@ from driver.router.nodes.directory import NodeName
 class Candidate:
     """A reachable node on which a volume might be created.
 
-    `largest`: the size in bytes of the largest volume of the requested kind that it accepts.
-    `cordoned`: it accepts new volumes only if the request names it. `duplicated`: it reports a pool
-    that another node reports too, and accepts none. `lacks_pool`: only other nodes have the
-    requested pool.
+    `largest`: the size in bytes of the largest volume of the requested kind that the node accepts.
+    `cordoned`: the node accepts new volumes only if the request names it. `duplicated`: the node
+    reports a pool that another node reports too, and accepts no volumes. `lacks_pool`: the node
+    does not have the requested pool, but another one does.
     """
 
     name: NodeName
@@ -31,8 +31,8 @@ class Candidate:
 class Requirement:
     """The nodes on which a volume may be created, from CSI's accessibility requirements.
 
-    `requisite`: the nodes that meet the requirement; None: all. `preferred`: the preferred nodes,
-    the best first.
+    `requisite`: the nodes on which the volume may be created; None: all. `preferred`: the preferred
+    nodes, the best first.
     """
 
     requisite: frozenset[NodeName] | None
@@ -40,12 +40,14 @@ class Requirement:
 
     @property
     def chosen(self) -> NodeName | None:
-        """The node that the scheduler has chosen, or None."""
+        """Return the node that the scheduler has chosen for the pod, the first preferred one; None:
+        it has chosen none.
+        """
         return self.preferred[0] if self.preferred else None
 
     def allows(self, name: NodeName) -> bool:
         """Return whether a volume may be created on the node. If the scheduler has chosen a node,
-        only that one is allowed, because the pod runs there.
+        only that node is allowed, because the pod will run there.
         """
         if self.chosen is not None:
             return name == self.chosen
@@ -55,8 +57,8 @@ class Requirement:
 def parse_requirement(
     key: str, requisite: Sequence[Mapping[str, str]], preferred: Sequence[Mapping[str, str]] = ()
 ) -> Requirement:
-    """Return the requirement that the requisite and the preferred topologies express, each a map of
-    segments.
+    """Return the accessibility requirement of a CSI request. `requisite`, `preferred`: its
+    topologies, each a map of segments.
 
     `key`: the topology key that names a node. A topology without segments is met by every node.
     """
@@ -72,10 +74,11 @@ def parse_requirement(
 def check_source(requirement: Requirement, node: NodeName) -> None:
     """Check that a restore or clone may be created on the node of its source.
 
-    That may be another node than the chosen one: the scheduler then places the pod on the volume's
-    node. After a NoSpace it might choose the same node again, for ever.
+    `node`: the source's node. It may be another node than the scheduler has chosen: the scheduler
+    then places the pod on the volume's node. After a NoSpace it might choose the same node again,
+    for ever.
 
-    Raises: NoSpace if the requirement names nodes, and not this one.
+    Raises: NoSpace if the accessibility requirement names nodes, but not this one.
     """
     accessible = requirement.requisite
     if accessible is not None and node not in {*accessible, *requirement.preferred}:
@@ -83,11 +86,12 @@ def check_source(requirement: Requirement, node: NodeName) -> None:
 
 
 def order(requirement: Requirement, candidates: Iterable[Candidate]) -> Sequence[NodeName]:
-    """Return the nodes to try, the one with the most free space first; at least one.
+    """Return the names of the nodes on which to try to create a volume, the node with the most free
+    space first; at least one.
 
-    Raises: NoSpace if no reachable node meets the requirement, or all are cordoned, report
-    duplicated pools or lack the requested pool; PoolUnavailable if there is no requirement and no
-    node is reachable.
+    Raises: NoSpace if the accessibility requirement allows no reachable node, or all are cordoned,
+    report duplicated pools or lack the requested pool; PoolUnavailable if every node is allowed and
+    none is reachable.
     """
     known = list(candidates)
     allowed = [candidate for candidate in known if requirement.allows(candidate.name)]

@@ -13,11 +13,11 @@ LIFETIME: Final = 60.0  # seconds: longer than a call of csi-provisioner, and th
 
 
 class RecentCreates:
-    """The node that was asked last to create a volume, by the key of the volume's name.
+    """Remembers which node was asked last to create a volume, by the key of the volume's name.
 
     A node that did not answer in time may still be creating the volume, and a new volume is in its
-    node's reports only a moment later. So if the same name is to be created again, that node is
-    asked first. `clock`: returns monotonic seconds.
+    node's reports only a moment later. So if a volume with that name is to be created again, that
+    node is asked first. `clock`: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,20 +25,20 @@ class RecentCreates:
         self._nodes: dict[Key, tuple[NodeName, float]] = {}  # the oldest first
 
     def last_node(self, key: Key) -> NodeName | None:
-        """Return the node that was asked to create the volume in the last LIFETIME seconds, or
-        None.
+        """Return the node that was asked to create the volume in the last LIFETIME seconds; None:
+        no node was.
         """
         self._forget_old()
         return self._nodes[key][0] if key in self._nodes else None
 
     def add(self, key: Key, node: NodeName) -> None:
-        """Record that a node is asked to create the volume."""
+        """Record that `node` is asked to create the volume with this key."""
         self._forget_old()
         self._nodes.pop(key, None)
         self._nodes[key] = node, self._clock()
 
     def remove(self, key: Key) -> None:
-        """Record that the node has not created the volume."""
+        """Record that the node which was asked has certainly not created the volume."""
         self._nodes.pop(key, None)
 
     def _forget_old(self) -> None:

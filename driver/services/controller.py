@@ -26,7 +26,8 @@ class Controller(ControllerServicer):
     result to a response.
 
     Parsers and use cases raise CellarErrors, which CsiInterceptor converts to statuses. `topology`:
-    of the node that has all volumes. `attach`: as for `controller_capabilities`.
+    that of the node that has all volumes. `attach`: whether ControllerPublishVolume and
+    ControllerUnpublishVolume are served.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Controller(ControllerServicer):
     async def ControllerGetCapabilities(
         self, request: csi.ControllerGetCapabilitiesRequest, context: object
     ) -> csi.ControllerGetCapabilitiesResponse:
-        """Return the capabilities; see `controller_capabilities`."""
+        """Return which RPCs of the Controller service this driver serves."""
         modify = self._use_cases.modifier.is_possible()
         return controller_capabilities(attach=self._attach, modify=modify)
 
@@ -54,9 +55,11 @@ class Controller(ControllerServicer):
     async def CreateVolume(
         self, request: csi.CreateVolumeRequest, context: object
     ) -> csi.CreateVolumeResponse:
-        """Create a volume, or return the existing one with this name; see Provisioner.create.
+        """Create a volume, or return the existing one if it has this name and the requested
+        properties.
 
-        Raises: NoSpace if the topology is not this node's, or the pool is full.
+        Raises: NoSpace if the volume must be on another node, or the pool is full; the errors of
+        Provisioner.create.
         """
         create = parse.create(request)
         self._topology.check(request.accessibility_requirements)
@@ -67,7 +70,9 @@ class Controller(ControllerServicer):
     async def DeleteVolume(
         self, request: csi.DeleteVolumeRequest, context: object
     ) -> csi.DeleteVolumeResponse:
-        """Delete a volume; no-op if there is none. See Provisioner.delete."""
+        """Delete a volume; no-op if it does not exist. Raises: Refused if it is in use or held; the
+        other errors of Provisioner.delete.
+        """
         with suppress(NotFound):
             await self._run(self._use_cases.volumes.delete, parse.delete_volume(request.volume_id))
         return csi.DeleteVolumeResponse()
@@ -75,10 +80,11 @@ class Controller(ControllerServicer):
     async def ControllerPublishVolume(
         self, request: csi.ControllerPublishVolumeRequest, context: Context
     ) -> csi.ControllerPublishVolumeResponse:
-        """Record that a volume is published; see ControllerPublisher.publish.
+        """Record that a volume is published to a node; no-op if that is recorded already.
 
         If the call has the metadata KNOWN_NODE with the node's name, a router has confirmed that
-        the node exists. Raises: Unsupported if the driver runs with --no-attach.
+        the node exists. Raises: Unsupported if the driver runs with --no-attach; the errors of
+        ControllerPublisher.publish.
         """
         self._require_attach()
         known = (KNOWN_NODE, request.node_id) in (context.invocation_metadata() or ())
@@ -89,10 +95,9 @@ class Controller(ControllerServicer):
     async def ControllerUnpublishVolume(
         self, request: csi.ControllerUnpublishVolumeRequest, context: object
     ) -> csi.ControllerUnpublishVolumeResponse:
-        """Remove a publication; no-op if there is no such volume. See
-        ControllerPublisher.unpublish.
+        """Remove the record that a volume is published; no-op if there is no such volume or record.
 
-        Raises: Unsupported if the driver runs with --no-attach.
+        Raises: Unsupported if the driver runs with --no-attach; PoolUnavailable.
         """
         self._require_attach()
         with suppress(NotFound):  # a volume that does not exist is not published
@@ -102,7 +107,8 @@ class Controller(ControllerServicer):
     async def ValidateVolumeCapabilities(
         self, request: csi.ValidateVolumeCapabilitiesRequest, context: object
     ) -> csi.ValidateVolumeCapabilitiesResponse:
-        """Confirm the capabilities, or return why they are not confirmed; see Provisioner.validate.
+        """Confirm that the volume has the capabilities in the request, or return why they are not
+        confirmed.
 
         If the volume exists, capabilities that no volume of this driver can have are not confirmed
         instead of being an error.
@@ -150,7 +156,9 @@ class Controller(ControllerServicer):
     async def ControllerExpandVolume(
         self, request: csi.ControllerExpandVolumeRequest, context: object
     ) -> csi.ControllerExpandVolumeResponse:
-        """Expand a volume; see Provisioner.expand."""
+        """Grow a volume to the requested size; its filesystem is grown by NodeExpandVolume. Raises:
+        OutOfRange if there is no space; the other errors of Provisioner.expand.
+        """
         with self._topology.naming():
             expanded = await self._run(self._use_cases.volumes.expand, parse.expand(request))
         return csi.ControllerExpandVolumeResponse(
@@ -160,8 +168,8 @@ class Controller(ControllerServicer):
     async def ControllerModifyVolume(
         self, request: csi.ControllerModifyVolumeRequest, context: object
     ) -> csi.ControllerModifyVolumeResponse:
-        """Change the IO limits that the request names; the volume's other limits are unchanged. See
-        Modifier.modify.
+        """Change the IO limits that the request names; the volume's other limits are unchanged.
+        Raises: Refused if this machine cannot enforce a limit; the other errors of Modifier.modify.
         """
         await self._run(self._use_cases.modifier.modify, parse.modify(request))
         return csi.ControllerModifyVolumeResponse()
@@ -169,8 +177,8 @@ class Controller(ControllerServicer):
     async def GetCapacity(
         self, request: csi.GetCapacityRequest, context: object
     ) -> csi.GetCapacityResponse:
-        """Return the sizes of the largest and the smallest volume that can be created; 0 if the
-        topology is not this node's.
+        """Return the sizes of the largest and the smallest volume that can be created; both are 0
+        if the request's topology is that of another node.
         """
         get, capacity = parse.get_capacity(request), NO_CAPACITY
         if self._topology.within(request.accessible_topology):
@@ -206,9 +214,9 @@ class Controller(ControllerServicer):
     async def CreateSnapshot(
         self, request: csi.CreateSnapshotRequest, context: object
     ) -> csi.CreateSnapshotResponse:
-        """Create a snapshot, or return the existing one with this name; see Snapshotter.create.
+        """Take a snapshot of a volume, or return the existing one with this name and source.
 
-        Raises: NoSpace if the topology is not this node's, or the pool is full.
+        Raises: NoSpace if the pool is full; the other errors of Snapshotter.create.
         """
         create = parse_snapshots.create(request)
         self._topology.check(request.accessibility_requirements)
@@ -224,7 +232,9 @@ class Controller(ControllerServicer):
     async def DeleteSnapshot(
         self, request: csi.DeleteSnapshotRequest, context: object
     ) -> csi.DeleteSnapshotResponse:
-        """Delete a snapshot; no-op if there is none. See Snapshotter.delete."""
+        """Delete a snapshot; no-op if it does not exist. Raises: Invalid if it belongs to a group
+        snapshot.
+        """
         with suppress(NotFound):
             delete = parse_snapshots.delete(request.snapshot_id)
             await self._run(self._use_cases.snapshots.delete, delete)

@@ -33,11 +33,11 @@ _IDLE: Final = 60.0  # seconds without work after which a worker ends
 
 
 class Request(Protocol):
-    """A request to the use cases."""
+    """A request that a use case takes as its argument, and the locks that it needs."""
 
     @property
     def locks(self) -> Locks:
-        """The locks that the call must hold."""
+        """Return the locks that the call must hold while it runs."""
 
 
 AnyRequest = TypeVar("AnyRequest", bound=Request)
@@ -65,18 +65,18 @@ class Job:
         return self._taken.acquire(blocking=False)
 
     def drop(self) -> None:
-        """Drop the job so that it is never run; no-op if it was taken."""
+        """Drop the job, so that its work is never run; no-op if a worker has taken it."""
         if self.take():
             self.dropped = True
             self.on_end(self)
 
 
 class PoolWorkers:
-    """The workers of one pool for one group of calls, and their queue.
+    """Runs the calls of one kind (such as those that unmount) on one pool in worker threads.
 
-    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: its name in
-    the metrics. A worker is a thread, started when needed and ended when idle for a while. It is
-    not one of concurrent.futures, whose futures take three times as long for each call.
+    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: the kind's
+    name in the metrics. A thread is started when needed and ended when idle for a while.
+    concurrent.futures is not used: its futures take three times as long for each call.
     """
 
     def __init__(self, name: str, workers: int, queued: int, group: str = "") -> None:
@@ -153,11 +153,12 @@ class PoolWorkers:
 
 
 class Dispatcher:
-    """Runs the use cases, each on the workers of its pool.
+    """Runs each use case in a worker thread of the pool that it concerns, while its locks are held.
 
-    `workers`, `queued`: of each pool, see PoolWorkers. `choose_workers`: returns the name of the
-    pool whose workers run a call with these locks. A call whose work continues in the background
-    waits for it up to `copy_timeout` seconds, without occupying a worker, and is then run again.
+    `workers`: how many calls of one pool run at once; `queued`: how many more may wait.
+    `choose_workers`: returns the name of the pool whose workers run a call with these locks. A call
+    that raises StillRunning waits at most `copy_timeout` seconds for that work to end, without
+    occupying a worker, and is then run again.
     """
 
     def __init__(
@@ -181,19 +182,18 @@ class Dispatcher:
         )
 
     def waiting(self) -> Mapping[tuple[str, str], int]:
-        """Return how many calls wait, by the name of their pool ("": none) and their group."""
+        """Return how many calls wait, by the name of their pool ("": none) and of their group."""
         return {
             (name, group.name.lower()): share.waiting()
             for (name, group), share in tuple(self._shares.items())
         }
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run `work(request)` on a worker, with the locks of `request`, and return its result.
+        """Run `work(request)` on a worker, with the locks of `request`, and return its result. If
+        the caller is cancelled, work that has begun runs to its end.
 
-        If the caller is cancelled, work that has begun runs to its end.
-
-        Raises: Busy and Overloaded, both without waiting; StillRunning if background work takes
-        longer than `copy_timeout`; what `work` raises.
+        Raises: Busy if another call holds a lock, Overloaded if too many calls wait, both at once;
+        StillRunning if background work takes longer than `copy_timeout`; what `work` raises.
         """
         end = time.monotonic() + self._copy_timeout
         while True:

@@ -15,7 +15,9 @@ from driver.volumes.copies.snapshots import Snapshotter
 
 
 class GroupController(GroupControllerServicer):
-    """The CSI GroupController service."""
+    """The CSI GroupController service: takes, returns and deletes group snapshots of volumes on
+    this node.
+    """
 
     def __init__(
         self, dispatcher: Dispatcher, snapshots: Snapshotter, topology: NodeTopology
@@ -27,16 +29,16 @@ class GroupController(GroupControllerServicer):
     async def GroupControllerGetCapabilities(
         self, request: csi.GroupControllerGetCapabilitiesRequest, context: object
     ) -> csi.GroupControllerGetCapabilitiesResponse:
-        """Return the capabilities; see `group_capabilities`."""
+        """Return which RPCs of the GroupController service this driver serves."""
         return group_capabilities()
 
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object
     ) -> csi.CreateVolumeGroupSnapshotResponse:
         """Take a snapshot of several volumes at one moment, or return the existing group with this
-        name.
+        name and these sources.
 
-        See Snapshotter.create_group.
+        Raises: the errors of Snapshotter.create_group.
         """
         with self._topology.naming():
             group = await self._run(
@@ -49,7 +51,9 @@ class GroupController(GroupControllerServicer):
     async def DeleteVolumeGroupSnapshot(
         self, request: csi.DeleteVolumeGroupSnapshotRequest, context: object
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
-        """Delete a group snapshot; no-op if there is none. See Snapshotter.delete_group."""
+        """Delete all members of a group snapshot; no-op if it does not exist. Raises: Invalid if
+        `snapshot_ids` differ from the members; PoolUnavailable; Damaged.
+        """
         with suppress(NotFound):
             await self._run(self._snapshots.delete_group, parse_snapshots.group_ref(request))
         return csi.DeleteVolumeGroupSnapshotResponse()
@@ -57,7 +61,9 @@ class GroupController(GroupControllerServicer):
     async def GetVolumeGroupSnapshot(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: object
     ) -> csi.GetVolumeGroupSnapshotResponse:
-        """Return a group snapshot; see Snapshotter.get_group."""
+        """Return a group snapshot with all its members. Raises: NotFound, also if a member is
+        missing; Invalid if `snapshot_ids` differ from the members; PoolUnavailable; Damaged.
+        """
         group = await self._run(self._snapshots.get_group, parse_snapshots.group_ref(request))
         return csi.GetVolumeGroupSnapshotResponse(
             group_snapshot=present.group(group, self._topology)

@@ -25,11 +25,11 @@ State: TypeAlias = cellar.PartState
 
 
 class Session:
-    """One attempt to take a node's part of a group snapshot. It connects the worker thread with the
-    event loop, which receives the router's messages.
+    """One attempt to take a node's part of a group snapshot. It connects the worker thread that
+    takes the snapshots with the event loop, which receives the router's messages.
 
-    `step_timeout`: seconds to wait after each step. `reached`: the steps that the thread has
-    reached.
+    `step_timeout`: the longest time in seconds that the thread waits at a step. `reached`: a queue
+    of the steps that the thread has reached.
     """
 
     def __init__(self, step_timeout: float = FREEZE_BOUND) -> None:
@@ -55,13 +55,13 @@ class Session:
                 raise Busy("the volumes on other nodes were not frozen in time; nothing was kept")
 
     def advance(self, step: int) -> None:
-        """Allow the thread to continue after `step`."""
+        """Allow the worker thread to continue after `step`."""
         with self._changed:
             self._allowed = max(self._allowed, step)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Make the thread abort at its current or next step."""
+        """Make the worker thread abort at its current or next step."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -70,7 +70,8 @@ class Session:
 class GroupParticipant:
     """Takes, finds and deletes this node's parts of group snapshots over several nodes.
 
-    `run`: Dispatcher.run. `step_timeout`: seconds for which a part waits after each step.
+    A router coordinates the nodes. `run`: runs a use case with its locks. `step_timeout`: the
+    longest time in seconds that a part waits for the router at a step.
     """
 
     def __init__(
@@ -85,8 +86,8 @@ class GroupParticipant:
         self._sessions: dict[str, Session] = {}
 
     async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
-        """Take this node's part, and yield its states: each step that it reaches, and finally DONE
-        or UNDONE.
+        """Take this node's part of a group snapshot, and yield its states: each step that the part
+        reaches, and finally DONE or UNDONE.
 
         If the caller disconnects before the end, everything is undone.
         """
@@ -102,8 +103,8 @@ class GroupParticipant:
             del self._sessions[request.session]
 
     def advance(self, request: cellar.AdvanceRequest) -> None:
-        """Allow a running part to continue after a step, or abort it. Raises: NotFound if that
-        attempt has ended.
+        """Allow the part of a group snapshot that is being taken to continue after a step, or abort
+        it. Raises: NotFound if that attempt has ended.
         """
         if not (session := self._sessions.get(request.session)):
             raise NotFound("that group snapshot is not being taken")

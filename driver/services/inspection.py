@@ -25,10 +25,11 @@ from driver.volumes.requests import GetVolume
 
 
 class Inspection(InspectionServicer):
-    """Describes single volumes of this node. `run`: Dispatcher.run; `node`: its name.
+    """Serves what Cellar's commands show of this node: one volume in detail, IO counters, running
+    copies, and conditions of alerts.
 
-    `copies`, `conditions`: return the running copies and the present conditions; the latter may
-    wait for a filesystem.
+    `run`: runs a use case with its locks; `node`: the node's name; `copies`, `conditions`: return
+    the running copies and the present conditions; `conditions` may wait for a filesystem.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class Inspection(InspectionServicer):
     async def InspectVolume(
         self, request: inspect_pb2.InspectVolumeRequest, context: object
     ) -> inspect_pb2.InspectVolumeResponse:
-        """Return the description of a volume; see Describer.describe."""
+        """Return the description of a volume: its record, device, mounts, users, extents and
+        faults. Raises: NotFound, PoolUnavailable, Damaged.
+        """
         volume = GetVolume(parse_volume_id(request.volume_id))
         response: inspect_pb2.InspectVolumeResponse = await self._run(self._describe, volume)
         response.node = self._node

@@ -32,8 +32,8 @@ SHUTDOWN_GRACE: Final = 1.0  # seconds for the response to kubelet's last call
 
 
 class Registration(RegistrationServicer):
-    """The registration service that kubelet calls. `problem`: None while the driver is
-    registered.
+    """The registration service that kubelet calls. `problem`: why kubelet has not registered the
+    driver; None while it is registered.
     """
 
     def __init__(self, name: str, path: Path, on_answer: Callable[[bool], None]) -> None:
@@ -66,8 +66,8 @@ class Registration(RegistrationServicer):
 
 
 class KubeletRegistration:
-    """The registration socket, present from `start` to `stop`. It is created again if it
-    disappears.
+    """Registers the driver with kubelet: serves the registration socket from `start` to `stop`, and
+    creates the socket again if it disappears.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class KubeletRegistration:
 
     @property
     def problem(self) -> str | None:
-        """Return why kubelet has not registered the driver; None if it has."""
+        """Return why kubelet has not registered the driver; None: kubelet has registered it."""
         return self._service.problem
 
     async def start(self) -> None:

@@ -14,9 +14,11 @@ from driver.volumes.locks import Locks
 
 @dataclass(slots=True, eq=False)
 class LockHolder:
-    """The locks that one call holds, and a text for other calls that need one of them.
+    """The locks that one call holds, and what to tell other calls that need one of them.
 
-    `since`: monotonic seconds. `status`: returns the progress of background work, or "".
+    `rpc`: the call's name; `since`: when it took the locks, in monotonic seconds; `status`: returns
+    the progress of its work in the background, "" if there is none; `ended`: for maintenance that
+    other calls wait for, set when the locks are released; else None.
     """
 
     locks: Locks
@@ -75,8 +77,8 @@ class LockTable:
         return frozenset(self._exclusive)
 
     def upkeep(self, locks: Locks) -> asyncio.Event | None:
-        """If maintenance holds one of the locks briefly, return the event that is set at its
-        release; else None.
+        """Return the event that is set when maintenance that holds one of the locks, for
+        milliseconds only, releases it; None: no such maintenance holds any.
         """
         keys = locks.exclusive | locks.shared if self._brief else ()
         holders = (self._exclusive.get(key) for key in keys)

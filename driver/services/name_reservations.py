@@ -13,7 +13,9 @@ from driver.csi.protocol import NAME_MEMORY, NAME_WAIT
 
 
 class NameReservations:
-    """The names that routers have reserved on this node. `clock`: returns monotonic seconds."""
+    """The image names that routers have reserved on this node, so that no two routers create an
+    image with the same name. `clock`: returns monotonic seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -23,10 +25,10 @@ class NameReservations:
         self._released: dict[str, float] = {}  # when each name was released, the oldest first
 
     async def take(self, name: str) -> bool:
-        """Reserve the name, waiting up to NAME_WAIT seconds for another router to release it.
+        """Reserve the name, waiting at most NAME_WAIT seconds for another router to release it.
 
-        Returns True if certainly no router had it in the last NAME_MEMORY seconds. Raises:
-        TimeoutError if another router still has it.
+        Returns True if certainly no router had reserved the name in the last NAME_MEMORY seconds.
+        Raises: TimeoutError if another router still has it.
         """
         lock = self._locks.setdefault(name, asyncio.Lock())
         async with asyncio.timeout(NAME_WAIT):

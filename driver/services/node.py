@@ -39,7 +39,8 @@ class Node(NodeServicer):
     to a response.
 
     Parsers and use cases raise CellarErrors, which CsiInterceptor converts to statuses.
-    `max_volumes`: the limit that is reported; 0: none.
+    `max_volumes`: how many volumes may be published to the node, as reported to Kubernetes; 0: no
+    limit.
     """
 
     def __init__(
@@ -78,23 +79,27 @@ class Node(NodeServicer):
     async def NodeStageVolume(
         self, request: csi.NodeStageVolumeRequest, context: object
     ) -> csi.NodeStageVolumeResponse:
-        """Stage a volume; see NodeVolumes.stage."""
+        """Attach a volume and mount its filesystem at the staging path. Raises: the errors of
+        NodeVolumes.stage.
+        """
         await self._run(self._node.stage, parse.stage(request))
         return csi.NodeStageVolumeResponse()
 
     async def NodeUnstageVolume(
         self, request: csi.NodeUnstageVolumeRequest, context: object
     ) -> csi.NodeUnstageVolumeResponse:
-        """Unstage a volume; see NodeVolumes.unstage."""
+        """Unmount a volume from the staging path and detach it; no-op if it is not staged. Raises:
+        Refused if it is still mounted at a target.
+        """
         await self._run(self._node.unstage, parse.unstage(request))
         return csi.NodeUnstageVolumeResponse()
 
     async def NodePublishVolume(
         self, request: csi.NodePublishVolumeRequest, context: object
     ) -> csi.NodePublishVolumeResponse:
-        """Publish a volume at the target path; an inline volume is also created.
+        """Mount a staged volume at a pod's target path; an inline volume is created and mounted.
 
-        See NodeVolumes.publish, EphemeralVolumes.publish.
+        Raises: the errors of NodeVolumes.publish or EphemeralVolumes.publish.
         """
         await self._run(self._pods.publish, parse.publish(request))
         return csi.NodePublishVolumeResponse()
@@ -102,9 +107,10 @@ class Node(NodeServicer):
     async def NodeUnpublishVolume(
         self, request: csi.NodeUnpublishVolumeRequest, context: object
     ) -> csi.NodeUnpublishVolumeResponse:
-        """Unpublish a volume from the target path; an inline volume is also deleted.
+        """Unmount a volume from a pod's target path; an inline volume is also deleted.
 
-        See NodeVolumes.unpublish, EphemeralVolumes.unpublish.
+        Raises: Refused if something else is mounted there; PoolUnavailable if an inline volume
+        cannot be deleted.
         """
         await self._run(self._pods.unpublish, parse.unpublish(request))
         return csi.NodeUnpublishVolumeResponse()
@@ -112,8 +118,8 @@ class Node(NodeServicer):
     async def NodeExpandVolume(
         self, request: csi.NodeExpandVolumeRequest, context: object
     ) -> csi.NodeExpandVolumeResponse:
-        """Grow the filesystem to the volume's size, and return that size; see
-        NodeVolumes.expand.
+        """Grow the filesystem to the volume's size, and return that size in bytes. Raises: the
+        errors of NodeVolumes.expand.
         """
         size = await self._run(self._node.expand, parse.expand(request))
         return csi.NodeExpandVolumeResponse(capacity_bytes=size)
@@ -121,7 +127,9 @@ class Node(NodeServicer):
     async def NodeGetVolumeStats(
         self, request: csi.NodeGetVolumeStatsRequest, context: object
     ) -> csi.NodeGetVolumeStatsResponse:
-        """Return the usage and condition of a volume; see NodeVolumes.stats."""
+        """Return the used and free bytes and inodes of a volume, and whether it has a fault.
+        Raises: NotFound if the volume is not at the path; PoolUnavailable; Damaged.
+        """
         stats = await self._run(self._pods.stats, parse.stats(request))
         return csi.NodeGetVolumeStatsResponse(
             usage=present.usage(stats), volume_condition=present.condition(stats.faults)

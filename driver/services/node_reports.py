@@ -44,18 +44,19 @@ ReadNames: TypeAlias = Callable[[], Awaitable[frozenset[int] | None]]
 
 @dataclass(frozen=True, slots=True)
 class NamesRead:
-    """The digests of the names of all images, and when they were read, in monotonic seconds."""
+    """The digests of the names of all images, and when they were read (`at`, monotonic seconds)."""
 
     digests: frozenset[int]
     at: float
 
 
 class NodeReports:
-    """The reports of this node for all routers. To be used on the event loop only.
+    """Makes the reports of this node about its pools and images, and sends them to all routers that
+    listen. To be used on the event loop only.
 
-    `read`: makes a report, which is sent to all listening routers. `initial`: the report before the
-    first is made. `events`: those of this node; each is sent to each router. `read_names`: returns
-    the digests of the names of all images, or None while they are unknown; if it is None itself,
+    `read`: makes a report. `initial`: the report that is sent until the first one is made.
+    `events`: the events of this node; each is sent to each router. `read_names`: returns the
+    digests of the names of all images, or None while they are unknown; if it is None itself,
     reports contain no names.
     """
 
@@ -78,8 +79,8 @@ class NodeReports:
         self._closed = False
 
     def on_finish(self, rpc: str, _code: str, _seconds: float) -> None:
-        """Send a report soon if the RPC that ended can change pools; a failed one may also have
-        freed or used space.
+        """Send a report soon if the RPC `rpc`, which has ended, can change pools; one that failed
+        may also have freed or used space.
         """
         if rpc in CHANGING:
             self._wake()
@@ -92,7 +93,7 @@ class NodeReports:
     async def listen(self) -> AsyncIterator[cellar.Report]:
         """Yield reports, after each change and every REPORT_INTERVAL seconds, until `close`.
 
-        If collecting the states of the pools blocks on a disk, the previous report is sent again
+        While reading the states of the pools waits for a disk, the previous report is sent again
         with its `age` in seconds.
         """
         changed = asyncio.Event()

@@ -39,10 +39,11 @@ from driver.volumes.requests import SetHold, SetNames
 class PeerService(NodeServicer):
     """The Peer service, which routers and Cellar's own commands call.
 
-    `run`: Dispatcher.run. `node`: the constant part of a report. `participant`: None if group
-    snapshots over several nodes are not supported. `set_hold`: Holds.set. `set_names`:
-    Modifier.set_names. `events`: those of this node. `locked`: returns the keys that are locked
-    exclusively, among them those of all images that are being created.
+    `run`: runs a use case with its locks. `node`: the constant part of a report. `participant`:
+    takes parts of group snapshots over several nodes; None: they are not supported. `set_hold`,
+    `set_names`: the use cases of SetHold and SetNames. `events`: the events of this node. `locked`:
+    returns the keys that are locked exclusively, among them those of all images that are being
+    created.
     """
 
     def __init__(  # noqa: PLR0913 - what the calls need
@@ -78,7 +79,7 @@ class PeerService(NodeServicer):
         self, request: cellar.DescribeRequest, context: object
     ) -> cellar.DescribeResponse:
         """Return the records of the requested volumes and snapshots that exist on this node, and
-        how many of them are being created.
+        how many of those requested are being created.
         """
         image_ids, locked = tuple(_ids(request)), self._locked()  # before the pools are read
         result = await self._run(self._inventory.find, FindImages(image_ids))
@@ -117,8 +118,8 @@ class PeerService(NodeServicer):
     async def TakePart(
         self, request: cellar.TakePartRequest, context: object
     ) -> AsyncIterator[cellar.PartState]:
-        """Take this node's part of a group snapshot, and yield its states; see
-        GroupParticipant.take.
+        """Take this node's part of a group snapshot, and yield each step that the part reaches, and
+        finally DONE or UNDONE.
         """
         async for state in self._required_participant().take(request):
             yield state
@@ -126,8 +127,8 @@ class PeerService(NodeServicer):
     async def Advance(
         self, request: cellar.AdvanceRequest, context: object
     ) -> cellar.AdvanceResponse:
-        """Allow a running part of a group snapshot to continue, or abort it. Raises: NotFound if it
-        has ended.
+        """Allow the part of a group snapshot that is being taken to continue, or abort it. Raises:
+        NotFound if that attempt has ended.
         """
         self._required_participant().advance(request)
         return cellar.AdvanceResponse()
@@ -150,7 +151,7 @@ class PeerService(NodeServicer):
     async def SetHold(
         self, request: cellar.SetHoldRequest, context: object
     ) -> cellar.SetHoldResponse:
-        """Hold a volume, or release it; see Holds.set.
+        """Mark a volume as held, so that no call can delete it, or remove that mark.
 
         Raises: NotFound: no such volume, or no valid id; Unsupported: this process is no driver.
         """
@@ -162,7 +163,7 @@ class PeerService(NodeServicer):
     async def SetNames(
         self, request: cellar.SetNamesRequest, context: object
     ) -> cellar.SetNamesResponse:
-        """Record the names in Kubernetes that a volume has now; see Modifier.set_names.
+        """Record the names in Kubernetes that a volume has now.
 
         Raises: Invalid; NotFound: no such volume, or no valid id; Unsupported: this process is no
         driver.
@@ -208,7 +209,9 @@ class PeerService(NodeServicer):
 
 
 def present_pool(state: PoolState) -> cellar.Pool:
-    """Convert the state of a pool to its message, without its capacity for each allocation."""
+    """Convert the state of a pool to its message, without the capacities for each single
+    allocation.
+    """
     return cellar.Pool(
         name=state.name,
         type=state.type,

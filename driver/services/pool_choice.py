@@ -42,10 +42,11 @@ class PoolChoice:
         self._several = len(use_cases.pools.all()) > 1
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run `work(request)` as Dispatcher.run does.
+        """Run `work(request)` on a worker of its pool, with the locks of `request`, and return its
+        result.
 
-        Raises: Invalid, PoolUnavailable if no pool can have a new volume; what Dispatcher.run
-        raises.
+        Raises: Invalid, PoolUnavailable if no pool can have a new volume; Busy if another call
+        holds a lock; Overloaded; StillRunning; what `work` raises.
         """
         if self._several and isinstance(request, _PLACED):
             return await self._run(work, await self._placed(request))

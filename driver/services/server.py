@@ -53,8 +53,8 @@ class DriverInfo:
 class Server:
     """The driver's server, with all services. It must be created on the event loop that serves it.
 
-    `on_finish(rpc, code, seconds)` is called at the end of every RPC. `ready`: returns the answer
-    to Probe.
+    `on_finish(rpc, code, seconds)` is called at the end of every RPC. `ready`: returns whether the
+    driver is ready, the answer to Probe.
     """
 
     def __init__(
@@ -81,12 +81,15 @@ class Server:
         return self._dispatcher.running(pool)
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run a use case with the locks of its request, as for an RPC. Raises: see Dispatcher."""
+        """Run the use case `work(request)` on a worker, with the locks of `request`, and return its
+        result. Raises: Busy if another call holds a lock; Overloaded; StillRunning; what `work`
+        raises.
+        """
         return await self._dispatcher.run(work, request)
 
     def waiting(self) -> Mapping[tuple[str, str], int]:
-        """Return how many calls wait for a worker, by the name of their pool and the workers'
-        group.
+        """Return how many calls wait for a worker, by the name of their pool ("": no particular
+        pool) and the name of their group of workers.
         """
         return self._dispatcher.waiting()
 
@@ -150,9 +153,9 @@ class Server:
 
 
 async def probe(path: Path, seconds: float) -> bool | None:
-    """Ask the driver on this socket whether it is ready.
+    """Ask the driver that serves the socket `path` whether it is ready, and return its answer.
 
-    Returns None if it does not answer within `seconds`.
+    Returns None if the driver does not answer within `seconds`.
     """
     async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
         try:

@@ -27,7 +27,9 @@ Response = TypeVar("Response", csi.GetMetadataAllocatedResponse, csi.GetMetadata
 
 
 class SnapshotMetadata(SnapshotMetadataServicer):
-    """The CSI SnapshotMetadata service."""
+    """The CSI SnapshotMetadata service: streams the allocated ranges of a snapshot, or those in
+    which two snapshots differ.
+    """
 
     def __init__(self, dispatcher: Dispatcher, changes: ChangedBlocks) -> None:
         self._run = dispatcher.run
@@ -36,14 +38,18 @@ class SnapshotMetadata(SnapshotMetadataServicer):
     def GetMetadataAllocated(
         self, request: csi.GetMetadataAllocatedRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataAllocatedResponse]:
-        """Yield the allocated ranges of a snapshot. Raises: NotFound, Invalid."""
+        """Yield the allocated ranges of a snapshot. Raises: NotFound: no such snapshot; Invalid: a
+        field is malformed.
+        """
         blocks = parse_snapshots.get_allocated(request)
         return self._stream(csi.GetMetadataAllocatedResponse, blocks, request.max_results)
 
     def GetMetadataDelta(
         self, request: csi.GetMetadataDeltaRequest, context: object
     ) -> AsyncIterator[csi.GetMetadataDeltaResponse]:
-        """Yield the ranges in which two snapshots differ. Raises: NotFound, Invalid."""
+        """Yield the ranges in which two snapshots differ. Raises: NotFound: no such snapshot;
+        Invalid: a field is malformed, or the snapshots cannot be compared.
+        """
         blocks = parse_snapshots.get_delta(request)
         return self._stream(csi.GetMetadataDeltaResponse, blocks, request.max_results)
 

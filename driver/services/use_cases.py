@@ -23,7 +23,7 @@ from driver.volumes.publish import ControllerPublisher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    """The use cases that the services call."""
+    """The objects that carry out the requests of the services, one for each kind of request."""
 
     pools: Pools
     volumes: Provisioner

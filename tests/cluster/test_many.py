@@ -105,7 +105,7 @@ def test_a_router_that_starts_asks_each_node_for_its_reports_and_nothing_else(
     assert nodes.asked() == {"Watch": NODES}
 
 
-def test_a_new_volume_and_a_snapshot_ask_the_keeper_of_the_name_and_their_node(
+def test_a_new_volume_and_a_snapshot_ask_the_reserving_node_and_their_own(
     cluster: tuple[ManyNodes, RouterProcess],
 ) -> None:
     nodes, router = cluster

@@ -15,7 +15,9 @@ from driver.csi.calls.recent_calls import EndedCall, RecentCalls, Response
 
 
 class CallsService(CallsServicer):
-    """Lists the last calls of this process and streams new ones, without secrets."""
+    """Serves the last gRPC calls that this process has answered, and each new one when it ends,
+    without secrets.
+    """
 
     def __init__(self, calls: RecentCalls) -> None:
         self._calls = calls

@@ -28,8 +28,9 @@ Response: TypeAlias = Message | bytes  # bytes: a node's, which a router passed 
 
 @dataclass(frozen=True, slots=True)
 class EndedCall:
-    """A call that has ended. `ended`: seconds since the epoch; `request`, `response`: None if they
-    are not stored.
+    """A gRPC call that has ended. `ended`: seconds since the epoch; `code`: the name of its status;
+    `error`: the status message; `seconds`: how long it took; `request`, `response`: None if they
+    are not stored; `size`: the stored bytes.
     """
 
     number: int
@@ -62,8 +63,8 @@ class RecentCalls:
     """Stores the last calls that have ended. To be used on the event loop only.
 
     Messages are stored without secrets, and converted to text only when they are read. `polled`:
-    the calls that an idle cluster repeats for ever; they and lists are stored separately from the
-    others.
+    the names of the RPCs that an idle cluster repeats for ever; their calls are stored separately,
+    so that they do not displace the others.
     """
 
     def __init__(self, polled: frozenset[str] = frozenset()) -> None:

@@ -31,7 +31,8 @@ _BANNED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def check(message: Message, prefix: str = "") -> None:
-    """Check the general limits of CSI for all fields of the message and of its sub-messages.
+    """Check the general size limits of CSI, e.g. of strings and maps, for all fields of the message
+    and of its sub-messages.
 
     `prefix`: put before the names of fields in errors. Raises: Invalid, whose text names the first
     field that exceeds a limit.
@@ -74,15 +75,17 @@ def path(text: str, field: str) -> Path:
 
 def optional_path(text: str, field: str) -> Path | None:
     """Return the absolute path in `text`, normalised; None if `text` is empty. `field`: the name of
-    the request's field, for errors. Raises: Invalid.
+    the request's field, for errors. Raises: Invalid if it is relative, contains `..`, has a
+    component that is too long, or is the root directory.
     """
     return path(text, field) if text else None
 
 
 def staging_path(text: str) -> Path:
-    """Return the staging path of NodePublishVolume.
+    """Return the absolute path in `text`, the field `staging_target_path` of NodePublishVolume.
 
-    Raises: Refused if it is empty, because CSI demands FAILED_PRECONDITION then; Invalid.
+    Raises: Refused if `text` is empty, because CSI demands FAILED_PRECONDITION then; Invalid if it
+    is no absolute path.
     """
     if not text:
         raise Refused("staging_target_path is required: the volume must be staged first")
@@ -90,9 +93,9 @@ def staging_path(text: str) -> Path:
 
 
 def volume_path(text: str) -> Path:
-    """Return the volume path of NodeGetVolumeStats.
+    """Return the absolute path in `text`, the field `volume_path` of NodeGetVolumeStats.
 
-    Raises: NotFound if no volume can be at such a path.
+    Raises: NotFound if no volume can be at that path, e.g. because it is relative.
     """
     try:
         return path(text, "volume_path")

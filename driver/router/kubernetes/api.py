@@ -19,30 +19,32 @@ class ApiError(Exception):
 
     @property
     def absent(self) -> bool:
-        """Whether the object does not exist."""
+        """Return whether the error means that the object does not exist (404)."""
         return self.status == HTTPStatus.NOT_FOUND
 
     @property
     def conflict(self) -> bool:
-        """Whether the object exists already, or was changed since it was read (resourceVersion)."""
+        """Return whether the error means that the object exists already, or was changed since it
+        was read (409).
+        """
         return self.status == HTTPStatus.CONFLICT
 
     @property
     def expired(self) -> bool:
-        """Whether the resourceVersion is too old to watch from, so that the objects must be listed
-        again.
+        """Return whether the error means that the resourceVersion is too old to watch from, so that
+        the objects must be listed again (410).
         """
         return self.status == HTTPStatus.GONE
 
 
 class Api(Protocol):
-    """The port to the Kubernetes API server.
+    """The calls of the Kubernetes API server that the router makes.
 
     Every call may raise ApiError, and has a timeout of its own.
     """
 
     async def get(self, path: str, **query: str) -> Json:
-        """Return the object or list at `path`."""
+        """Return the object or list at `path` as JSON. `query`: the URL's query parameters."""
 
     async def create(self, path: str, body: Json) -> Json:
         """Create an object in the collection at `path`, and return it."""
@@ -57,8 +59,8 @@ class Api(Protocol):
     def watch(
         self, path: str, version: str, **query: str
     ) -> AbstractAsyncContextManager[AsyncIterator[Json]]:
-        """Watch the collection at `path`; yield the events after `version`, until the server ends
-        the stream.
+        """Watch the collection at `path`; yield the events after the resourceVersion `version`,
+        until the server ends the stream.
 
         When the `with` block is entered, the server has accepted the watch.
         """

@@ -28,10 +28,12 @@ KIND: Final = "kubernetes.io/tls"
 
 
 class Secrets:
-    """The Secrets PREFIX-ca, with the key that signs all others, PREFIX-router and PREFIX-node.
+    """Creates, renews and reads the certificates for TLS between routers and nodes, in the Secrets
+    PREFIX-ca, PREFIX-router and PREFIX-node.
 
-    The CA's Secret is read only when a certificate has to be issued, and is mounted in no pod.
-    `problem`: why the last attempt failed, or None.
+    The Secret PREFIX-ca has the key that signs the others; it is read only when a certificate has
+    to be issued, and is mounted in no pod. `problem`: why the last attempt failed; None: it
+    succeeded.
     """
 
     identity: tls.Identity
@@ -52,11 +54,11 @@ class Secrets:
         self.problem: str | None = "the certificates were not read yet"
 
     async def ready(self) -> None:
-        """Wait until the router's identity was read."""
+        """Wait, without a time limit, until the router's own certificate and key were read."""
         await self._ready.wait()
 
     def changed(self) -> bool:
-        """Return whether the identity has changed since the last call."""
+        """Return whether the router's certificate has changed since the last call of `changed`."""
         changed, self._changed = self._changed, False
         return changed
 
@@ -73,11 +75,11 @@ class Secrets:
             await asyncio.sleep(delay)
 
     async def synchronise(self) -> None:
-        """Create the missing certificates, renew those of this driver that are due, and load the
-        router's.
+        """Create the missing certificates, renew those of this driver that expire soon, and load
+        the router's.
 
-        Raises: ApiError, also for a conflict with another router; Invalid if a Secret is unusable
-        or the router's certificate has expired.
+        Raises: ApiError, also for a conflict with another router; Invalid if a Secret does not
+        contain a usable certificate or the router's certificate has expired.
         """
         secrets = {identity: await self._find(identity) for identity in authority.IDENTITIES}
         if any(self._is_missing_or_due(secret) for secret in secrets.values()):

@@ -34,8 +34,8 @@ def interval(orphans_after: float) -> float:
 
 
 class ClaimSurvey:
-    """Surveys the volumes of the driver `driver`: updates `orphans`, and the names in the volumes'
-    records.
+    """Compares the volumes of all nodes with the PersistentVolumes of the driver `driver`: finds
+    volumes that have none (`orphans`), and updates the claims' names in the volumes' records.
     """
 
     def __init__(self, api: Api, driver: str, orphans: Orphans, interval: float) -> None:
@@ -46,8 +46,8 @@ class ClaimSurvey:
         self._known: dict[str, PersistentVolume] = {}  # by the id of the volume
 
     async def repeat(self, nodes: Nodes) -> None:
-        """Survey the volumes at each interval, until cancelled. The same error is logged once until
-        a survey succeeds.
+        """Survey the volumes periodically, until cancelled. An error that repeats is logged once,
+        until a survey succeeds.
         """
         problem = ""
         while True:
@@ -62,7 +62,9 @@ class ClaimSurvey:
                 problem = ""
 
     async def survey(self, nodes: Nodes) -> None:
-        """Survey the volumes of all reachable nodes, one node after the other. Raises: ApiError."""
+        """Compare the volumes of all reachable nodes with the PersistentVolumes once, one node
+        after the other. Raises: ApiError.
+        """
         persistent = await persistent_volumes(self._api, self._driver)
         self._known = {key: known for key, known in self._known.items() if key in persistent}
         for node in nodes.reachable():

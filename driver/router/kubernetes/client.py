@@ -40,7 +40,9 @@ def own_namespace() -> str:
 
 
 class Client:
-    """Implements `Api`. To be used on the event loop on which `connect` created it."""
+    """Calls the Kubernetes API server over HTTPS (implements `Api`). To be used on the event loop
+    on which `connect` created it.
+    """
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client

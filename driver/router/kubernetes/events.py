@@ -25,7 +25,7 @@ _REMEMBERED: Final = 1000  # reported events that are not recorded again
 
 
 class Events:
-    """Records Events of objects. To be used on the event loop only.
+    """Records Events of Kubernetes objects by the API server. To be used on the event loop only.
 
     `component`: the source of the Events. `uid`: returns the uid of a Node object, even of one that
     was deleted.
@@ -46,12 +46,14 @@ class Events:
         self._reported: dict[str, None] = {}  # names of Events, in order
 
     def record_soon(self, node: NodeName, reason: str, text: str) -> None:
-        """Record an Event as `record` does, without waiting for it."""
+        """Record an Event of a node (`record`) in the background, without waiting for the API
+        server. `reason`: one CamelCase word; `text`: for people.
+        """
         self._start(self.record(node, reason, text))
 
     def record_reported_soon(self, node: NodeName, event: cellar.Event) -> None:
-        """Record an Event as `record_reported` does, without waiting for it; no-op if this router
-        has recorded it already.
+        """Record the Event that a node reports (`record_reported`) in the background, without
+        waiting for the API server; no-op if this router has recorded that Event already.
         """
         name = _reported_name(node, event)
         if name not in self._reported:
@@ -61,8 +63,9 @@ class Events:
             self._start(self.record_reported(node, event))
 
     async def record(self, node: NodeName, reason: str, text: str) -> None:
-        """Record an Event of a node, only once for each node, reason and text, also if several
-        routers do. For reasons that may recur, another Event is recorded after ten minutes.
+        """Record an Event of a node. Only one Event is recorded for each node, reason and text,
+        also if several routers call this. For reasons that may recur, another Event is recorded
+        after ten minutes.
 
         `reason`: one CamelCase word; `text`: for people. An error of the API server is only logged.
         """
@@ -78,8 +81,8 @@ class Events:
         await self._create({**event, "involvedObject": self._node(node), "type": kind})
 
     async def record_reported(self, node: NodeName, event: cellar.Event) -> None:
-        """Record the Event that a node reports, for the object that it concerns. Several routers
-        record it only once. An error of the API server is only logged.
+        """Record the Event that a node reports, for the object that it concerns. Only one Event is
+        recorded, also if several routers call this. An error of the API server is only logged.
         """
         subject = await involved_object.find_object(self._api, event) or self._node(node)
         text = f"{event.text} (node {node})" if subject["kind"] != "Node" else event.text

@@ -35,8 +35,8 @@ class Informer(Generic[Item]):
     """A local copy of all objects of one kind, listed once and then watched.
 
     `items`: the objects by name, complete once `synced` is True. To be used on the event loop only.
-    `path`, `query`: of the list; `parse`: converts an object to an item; `on_change()`: called
-    after each change.
+    `path`, `query`: path and query parameters of the list in the API; `parse`: converts an object
+    to an item; `on_change()`: called after each change.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the objects, the callback, the policy
@@ -62,7 +62,7 @@ class Informer(Generic[Item]):
         self._version = ""  # empty: to be listed
 
     async def follow(self) -> None:
-        """List and watch the objects, again after errors, until cancelled."""
+        """List and watch the objects until cancelled; after an error, list and watch them again."""
         pauses = self._backoff.pauses()
         while True:
             before = self.last_response

@@ -20,10 +20,11 @@ _UID: Final = re.compile(r"(?:.*-)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})
 
 
 async def find_object(api: Api, event: cellar.Event) -> Json | None:
-    """Return the reference to the object of an event that a node reports; None: the node itself.
+    """Return the reference to the object of an event that a node reports; None: the event concerns
+    the node itself.
 
-    For a volume it is the claim to which the PersistentVolume is bound now, if that can be read. It
-    has the claim's uid, because `kubectl describe` finds Events by that.
+    For a volume the object is the claim to which the PersistentVolume is bound now, if that can be
+    read. The reference contains the claim's uid, because `kubectl describe` finds Events by that.
     """
     try:
         kind = ObjectKind(event.kind)

@@ -22,7 +22,8 @@ class ConfirmsAbsence(Protocol):
 
 
 class NodeGonePolicy:
-    """Decides by `policy` whether the volumes of a node that is gone may be lost.
+    """Decides by `policy` whether the volumes of a node that is gone for good may be reported as
+    deleted.
 
     "retain": never. "forget": if the API server confirms that the Node object does not exist.
     """
@@ -35,8 +36,8 @@ class NodeGonePolicy:
     async def abandon(self, label: str, node: NodeName) -> bool:
         """Return whether a volume or snapshot may be reported as deleted although its node is gone.
 
-        If so, it is logged and recorded as an Event of the node. `label`: names it for people, such
-        as "volume" and its id.
+        If so, that is logged and recorded as an Event of the node. `label`: names the volume or
+        snapshot for people, such as "volume" and its id.
         """
         if self._policy != "forget" or not await self._directory.is_absent(node):
             return False

@@ -30,7 +30,7 @@ Clock = Callable[[], float]
 
 
 class NodeAbsences:
-    """For how long there has been no Node object with a name, as observed by this router.
+    """Measures for how long there has been no Node object with a name, as observed by this router.
 
     `clock`: returns monotonic seconds.
     """
@@ -62,8 +62,8 @@ class NodeAbsences:
         return self._clock() - self._since.get(name, self._began_at)
 
     def uid(self, name: NodeName) -> str:
-        """Return the uid of the last Node with this name; "": it did not exist since this router
-        started.
+        """Return the uid of the last Node with this name; "": no such Node was observed since this
+        router started.
         """
         return self._uids.get(name, "")
 
@@ -102,20 +102,22 @@ class KubernetesDirectory:
 
     @property
     def watches(self) -> dict[str, Informer[Any]]:
-        """The informers by the kind of objects that they watch, for metrics."""
+        """Return the informers by the kind of objects that they watch, for metrics."""
         return {"endpointslices": self._slices, "csinodes": self._csinodes, "nodes": self._nodes}
 
     async def watch(self, on_members: OnMembers) -> None:
-        """Pass the members to `on_members`, at first and after each change, until cancelled."""
+        """Pass all nodes of the cluster to `on_members`, at first and after each change, until
+        cancelled.
+        """
         async with asyncio.TaskGroup() as group:
             for informer in self.watches.values():
                 group.create_task(informer.follow())
             group.create_task(self._pass_members(on_members))
 
     def node_state(self, name: NodeName) -> NodeState:
-        """Return the state of the node.
+        """Return whether the node is expected to run, out of service, or gone for good.
 
-        It is never GONE while the API server does not answer, because the node may be back.
+        The state is never GONE while the API server does not answer, because the node may be back.
         """
         if node := self._nodes.items.get(name):
             return NodeState.OUT_OF_SERVICE if node.out_of_service else NodeState.EXPECTED
@@ -129,8 +131,8 @@ class KubernetesDirectory:
         return self._absences.uid(name)
 
     async def is_absent(self, name: NodeName) -> bool:
-        """Ask the API server now whether there is no Node with this name, before a volume is
-        abandoned for ever.
+        """Ask the API server now whether there is no Node with this name, before a volume is given
+        up for ever.
 
         Returns False if the server does not answer.
         """

@@ -16,7 +16,9 @@ PORT: Final = "cellar"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The fields of a Node object that the router uses."""
+    """The fields of a Node object that the router uses. `cordoned`: it takes no new pods;
+    `out_of_service`: it has the taint node.kubernetes.io/out-of-service.
+    """
 
     uid: str
     cordoned: bool
@@ -25,7 +27,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The fields of an endpoint that the router uses."""
+    """The fields of an endpoint in an EndpointSlice that the router uses. `address`: None if the
+    endpoint is not ready.
+    """
 
     node: NodeName
     address: str | None  # HOST:PORT; None: not ready

@@ -49,8 +49,8 @@ class Orphans:
         self._pools: dict[PoolId, tuple[NodeName, str]] = {}  # the names of node and pool
 
     def observe(self, listed: NodeVolumes, named: Container[str]) -> None:
-        """Record which volumes of a node have no PersistentVolume. `named`: the ids of those that
-        have one.
+        """Record which volumes of a node have no PersistentVolume. `listed`: the volumes of the
+        node; `named`: the ids of volumes that have a PersistentVolume.
 
         Orphans in pools that were not listed are not changed.
         """
@@ -68,7 +68,7 @@ class Orphans:
         _log([each.volume for each in self._orphans() if not self._was_orphan(earlier, each)])
 
     def drop_other_pools(self, pools: Collection[PoolId]) -> None:
-        """Forget the volumes in other pools than `pools`, because no node has those pools any
+        """Forget the volumes in other pools than `pools`, because no node has those other pools any
         more.
         """
         self._pools = {pool: names for pool, names in self._pools.items() if pool in pools}

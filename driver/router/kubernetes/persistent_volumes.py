@@ -14,8 +14,9 @@ PAGE: Final = 500  # objects in one answer, as client-go has it
 
 @dataclass(frozen=True, slots=True)
 class PersistentVolume:
-    """The fields of a PersistentVolume that the router uses. `namespace`, `claim`: of the claim to
-    which it is bound, or was bound last; "": it never was.
+    """The fields of a PersistentVolume that the router uses. `namespace`, `claim`: namespace and
+    name of the claim to which the PersistentVolume is bound, or was bound last; "": it was never
+    bound.
     """
 
     name: str

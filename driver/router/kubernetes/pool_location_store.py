@@ -17,9 +17,10 @@ READ_INTERVAL: Final = 60.0  # seconds: somebody may delete or change the Config
 
 
 class PoolLocationStore:
-    """Stores the pool locations in a ConfigMap.
+    """Stores in a ConfigMap which node had each pool last.
 
-    Several routers write it: each merges its own observations into the data that it read.
+    Several routers write the ConfigMap: each merges its own observations into the data that it has
+    read.
     """
 
     def __init__(self, api: Api, namespace: str, name: str, locations: PoolLocations) -> None:

@@ -32,8 +32,9 @@ async def forward(
     """Call the RPC `path` of the node within the time that the caller has left, and return its
     response as bytes.
 
-    `path`: the full path of the RPC, see csi/methods. Raises: PoolUnavailable if the node is
-    unreachable, stops reporting, or the time is over; any other CellarError as the node reports it.
+    `path`: the full path of the RPC, such as /csi.v1.Controller/CreateVolume. Raises:
+    PoolUnavailable if the node is unreachable, stops reporting, or the time is over; any other
+    CellarError as the node reports it.
     """
     begin, timeout = node.call(path), context.time_remaining()
     call = begin(request.SerializeToString(), timeout=timeout, metadata=metadata)
@@ -47,8 +48,8 @@ async def forward_stream(
     """Call the streaming RPC `path` of the node, and yield its responses no faster than they are
     consumed.
 
-    The call is cancelled when the generator is closed. Raises: PoolUnavailable, and other errors as
-    `forward`.
+    The call is cancelled when the generator is closed. Raises: PoolUnavailable if the node is
+    unreachable or stops reporting; any other CellarError as the node reports it.
     """
     begin: Any = node.channel().unary_stream(path)
     call = begin(request.SerializeToString(), timeout=context.time_remaining())
@@ -85,9 +86,8 @@ async def ask_all(
 ) -> Sequence[tuple[NodeConnection, Response]]:
     """Call an RPC of all nodes at once and return the responses of those that are reachable.
 
-    `request`: returns the request to a node. `label`: the purpose of the call; with it each
-    unavailable node, which is left out, is logged. Raises: the first other error that a node
-    reports.
+    `request`: returns the request to a node. `label`: the purpose of the call, for the log, which
+    names the unavailable nodes. Raises: the first other error that a node reports.
     """
     asked = list(nodes)
     calls = (ask(node, rpc, request(node)) for node in asked)

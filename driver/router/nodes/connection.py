@@ -49,10 +49,11 @@ Call: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Any]"
 
 
 class NodeConnection:
-    """The connection to one node: its channel, its last report, and whether it is reachable.
+    """The connection to one node: the gRPC channel, the node's last report, and whether the node is
+    reachable.
 
     `on_change(connection)`: called when the node becomes reachable or unreachable, and when its set
-    of pools or their problems change. `on_event(name, event)`: called with each event that it
+    of pools or their problems change. `on_event(name, event)`: called with each event that the node
     reports. `clock`: returns monotonic seconds.
     """
 
@@ -99,12 +100,12 @@ class NodeConnection:
 
     @property
     def reachable_for(self) -> float:
-        """For how many seconds the node has been reachable; 0 if it is not."""
+        """For how many seconds the node has been reachable; 0 if the node is not reachable."""
         return self._clock() - self._reachable_since if self.reachable else 0.0
 
     @property
     def report_age(self) -> float | None:
-        """The age of the node's last report in seconds, or None if there was none."""
+        """Return how many seconds ago the node's last report arrived; None: none has arrived."""
         age = self._clock() - self._reported_at
         return None if age == float("inf") else age
 
@@ -120,7 +121,7 @@ class NodeConnection:
 
     def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
         """Return the result of `derive`, which is computed from `pools`, and cache it by `key`
-        until they change.
+        until the pools change.
         """
         received = self._clock() - self._reported_at
         if self._open and self._known_pools.oldest + received <= REPORT_LIFETIME:
@@ -140,7 +141,7 @@ class NodeConnection:
         return self._names.has(name_digest)
 
     def inherit(self, earlier: NodeConnection) -> None:
-        """Take over the names that the node reported at an earlier address."""
+        """Take over the image names that this node reported by `earlier`, at another address."""
         self._names = earlier._names
 
     def channel(self) -> grpc.aio.Channel:
@@ -185,8 +186,8 @@ class NodeConnection:
         """Cancel `call` if the node sends no report for REPORT_LIFETIME seconds during the `with`
         block.
 
-        The connection to a stopped process, or to a hanging machine, may stay open. A call that is
-        cancelled may nevertheless have taken effect.
+        A connection to a stopped process or a hanging machine may stay open. A cancelled call may
+        have taken effect.
         """
         self._forwarded.add(call)
         try:

@@ -40,7 +40,9 @@ OnMembers: TypeAlias = Callable[[Sequence[Member]], None]
 
 
 class NodeState(Enum):
-    """The state of a node according to the directory, whether or not its port answers."""
+    """Whether a node is expected to run, out of service, or gone for good, according to the
+    directory. Whether the node's port answers has no influence.
+    """
 
     EXPECTED = "expected"  # it is reachable, or may become so again
     OUT_OF_SERVICE = "out of service"  # an administrator says that nothing runs on it
@@ -61,12 +63,14 @@ Abandon: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
 
 
 async def abandon_nothing(_label: str, _node: NodeName) -> bool:
-    """Return False: the policy of a router that does not know which nodes are gone."""
+    """Return False: no volume may be lost with its node. The policy of a router that does not know
+    which nodes are gone.
+    """
     return False
 
 
 class RecordEvent(Protocol):
-    """A function that records an Event of a node."""
+    """The type of a function that records an Event of a node."""
 
     def __call__(self, node: NodeName, reason: str, text: str) -> None:
         """Record an Event of `node`. `reason`: one CamelCase word; `text`: for people."""
@@ -84,17 +88,21 @@ def no_reported_events(node: NodeName, event: cellar.Event) -> None:
 
 
 class Directory(Protocol):
-    """The port to a list of the nodes of the cluster."""
+    """A source of the list of the cluster's nodes, such as Kubernetes or a file."""
 
     async def watch(self, on_members: OnMembers) -> None:
-        """Pass all members to `on_members`, at first and after each change, until cancelled."""
+        """Pass all nodes of the cluster to `on_members`, at first and after each change, until
+        cancelled.
+        """
 
     def node_state(self, name: NodeName) -> NodeState:
-        """Return the state of the node according to this directory."""
+        """Return whether the node is expected to run, out of service, or gone for good, according
+        to this directory.
+        """
 
 
 class StaticFile:
-    """A directory from a YAML file, which is read again when it has changed.
+    """The list of the cluster's nodes in a YAML file, which is read again when it has changed.
 
     `poll_interval`: seconds between two checks of the file.
     """
@@ -104,9 +112,9 @@ class StaticFile:
         self._poll_interval = poll_interval
 
     def read(self) -> tuple[Member, ...]:
-        """Return the members in the file.
+        """Return the nodes that the file names.
 
-        Raises: Invalid if it cannot be read, or does not contain a list of nodes.
+        Raises: Invalid if the file cannot be read, or does not contain a list of nodes.
         """
         try:
             return parse(self._path.read_text())
@@ -116,9 +124,10 @@ class StaticFile:
             raise Invalid(f"{self._path}: {error}") from None
 
     async def watch(self, on_members: OnMembers) -> None:
-        """Pass the members to `on_members`, at first and after each change, until cancelled.
+        """Pass the nodes that the file names to `on_members`, at first and after each change, until
+        cancelled.
 
-        While the file is invalid, the last members are used.
+        While the file is invalid, the last valid list is used.
         """
         known: tuple[Member, ...] | None = None
         stamp: object = None
@@ -144,7 +153,7 @@ class StaticFile:
 
 
 def parse(text: str) -> tuple[Member, ...]:
-    """Return the members in this YAML text.
+    """Return the nodes that this YAML text names.
 
     Raises: Invalid, whose text has the error and an example of the format.
     """

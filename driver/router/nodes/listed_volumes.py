@@ -21,7 +21,8 @@ TIMEOUT: Final = 30.0  # seconds for a page: nobody waits for it
 @dataclass(frozen=True, slots=True)
 class ListedVolume:
     """A persistent volume of a node. `pool`: the name of its pool; `namespace`, `claim`,
-    `persistent`: as in cellar.Record.
+    `persistent`: the names of its PersistentVolumeClaim and PersistentVolume in its record; "":
+    unknown.
     """
 
     id: str
@@ -48,7 +49,7 @@ async def list_volumes(node: NodeConnection, hidden: Collection[PoolId] = ()) ->
     """Return the persistent volumes of a node, without those in unavailable pools and in pools that
     are in `hidden`.
 
-    Raises: PoolUnavailable: the node does not answer; any other CellarError as it reports it.
+    Raises: PoolUnavailable: the node does not answer; any other CellarError as the node reports it.
     """
     pools = {
         pool.id: pool.name

@@ -27,10 +27,11 @@ UNSEEN: Final = ".unseen"
 
 
 class PoolLocations:
-    """The node that had each pool last, as observed by this router and as stored in the ConfigMap.
+    """Remembers which node had each pool last, as observed by this router and as stored in the
+    ConfigMap.
 
-    `reported`: returns the ids of the pools that nodes report at present. `changed`: set when there
-    is something to store. `clock`: returns monotonic seconds.
+    `reported`: returns the ids of the pools that nodes report at present. `changed`: an event that
+    is set when the ConfigMap has to be written. `clock`: returns monotonic seconds.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class PoolLocations:
         """Merge the ConfigMap's data with the observations of this router. Returns the data to
         write, or None if the ConfigMap is up to date.
 
-        Pools that were not seen for RETENTION are dropped, and others if the data would be too
-        large.
+        Pools that were not reported for eight weeks are dropped, and others if the data would be
+        too large.
         """
         nodes, unseen = _parsed(data)
         nodes |= self._observed

@@ -16,7 +16,7 @@ from driver.router.nodes.directory import NodeName, RecordEvent
 class PoolProblems:
     """Records an Event of a node for each of its pools that becomes unavailable or available again.
 
-    If several routers do so, the Event is recorded only once.
+    Only one Event is recorded, also if several routers observe the change.
     """
 
     def __init__(self, record_event: RecordEvent) -> None:
@@ -24,8 +24,8 @@ class PoolProblems:
         self._known: dict[NodeName, dict[str, str]] = {}
 
     def observe(self, node: NodeName, pools: Iterable[cellar.Pool]) -> None:
-        """Compare the pools in a node's report with those in its previous report, and record the
-        Events.
+        """Compare the pools in a node's report with those in its previous report, and record an
+        Event for each pool that became unavailable or available again.
         """
         known = self._known.get(node, {})
         current = {pool.name: pool.away for pool in pools if pool.away}

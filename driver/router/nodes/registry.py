@@ -37,10 +37,11 @@ CLOSE_TIMEOUT: Final = 1.0  # seconds for connections to close at the end
 
 
 class Nodes:
-    """The connections to all nodes of the directory, and the index of their pools.
+    """Keeps a connection to each node of the directory, and finds the node that has a pool.
 
     To be used on the event loop only. `locations`: the last known locations of pools.
-    `record_event`: records an Event of a node, `record_reported` one that a node reports.
+    `record_event`: records an Event of a node; `record_reported`: records an Event that a node
+    reports.
     """
 
     def __init__(
@@ -84,15 +85,17 @@ class Nodes:
         return tuple(node for node in self._connections.values() if node.reachable)
 
     def left_lately(self) -> Sequence[NodeName]:
-        """Return the nodes that left the directory in the last NAME_MEMORY seconds; other routers
-        may still use them.
+        """Return the names of the nodes that left the directory in the last NAME_MEMORY seconds;
+        other routers may still use them.
         """
         since = time.monotonic() - NAME_MEMORY
         self._left = {name: at for name, at in self._left.items() if at >= since}
         return tuple(self._left)
 
     def meeting(self, requirement: Requirement) -> Sequence[NodeConnection]:
-        """Return the reachable nodes that meet the requirement."""
+        """Return the connections to the reachable nodes on which a volume with this accessibility
+        requirement may be created.
+        """
         if requirement.requisite is None and requirement.chosen is None:
             return self.reachable()
         if requirement.requisite is None:
@@ -122,7 +125,7 @@ class Nodes:
 
     def is_out_of_use(self, name: NodeName) -> bool:
         """Return whether nothing on this node can use a volume any more: an administrator has
-        marked it as out of service, or it is gone.
+        marked the node as out of service, or the node is gone.
         """
         return self._directory.node_state(name) is not NodeState.EXPECTED
 
@@ -254,7 +257,9 @@ class Nodes:
 
 
 def index(nodes: Iterable[NodeConnection]) -> dict[PoolId, tuple[NodeConnection, ...]]:
-    """Return the nodes of each pool: all that report it now, else one that reported it last."""
+    """Return the nodes of each pool, by the pool's id: all nodes that report the pool now, else the
+    one that reported it last.
+    """
     current: dict[PoolId, tuple[NodeConnection, ...]] = {}
     earlier: dict[PoolId, tuple[NodeConnection, ...]] = {}
     for node in nodes:

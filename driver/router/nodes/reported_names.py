@@ -13,8 +13,8 @@ from driver.csi.protocol import NAME_SEARCH_LIFETIME
 class ReportedNames:
     """The digests of the names of one node's images, updated by the changes that it reports.
 
-    They are in a sorted array: a set would need ten times the memory, and a router has those of all
-    nodes.
+    The digests are in a sorted array, because a set would need ten times the memory, and a router
+    has the digests of all nodes.
     """
 
     def __init__(self) -> None:

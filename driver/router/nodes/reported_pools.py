@@ -22,7 +22,8 @@ class ReportedPool:
     """A pool as its node reported it.
 
     `age`: seconds between the reading of the pool and the report. `capacities`: the capacity for
-    each allocation. `lacks`: features that volumes on the node cannot have.
+    each allocation. `lacks`: the features (filesystem types, encryption) that volumes on the node
+    cannot have.
     """
 
     name: str
@@ -35,7 +36,7 @@ class ReportedPool:
 
 
 class KnownPools:
-    """The pools of a node's last report, and values that were computed from them."""
+    """The pools of a node's last report, with a cache of values that are computed from them."""
 
     def __init__(self) -> None:
         self._pools: tuple[ReportedPool, ...] = ()
@@ -43,7 +44,9 @@ class KnownPools:
         self._derived: dict[Hashable, Any] = {}
 
     def update(self, report: cellar.Report) -> None:
-        """Replace the pools. Computed values stay cached if only the pools' age changed."""
+        """Replace the pools by those in `report`. Computed values stay cached if only the pools'
+        age changed.
+        """
         pools = parse(report)
         if pools != self._pools:
             self._derived.clear()
@@ -61,7 +64,7 @@ class KnownPools:
 
     def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
         """Return the result of `derive`, which is computed from all pools, and cache it by `key`
-        until they change.
+        until the pools change.
 
         Each new volume needs the values of a thousand nodes, of which few have changed.
         """

@@ -103,10 +103,9 @@ class NodeVolumes:
         is mounted there already. The host's own directory is never mounted.
 
         A volume that is not staged any more is staged again, unless it is encrypted. Raises:
-        Refused: `capability` does not fit, the volume is not staged and cannot be, something
-        else is mounted at the target, or a SINGLE_NODE_SINGLE_WRITER volume has another target;
-        Conflict: it is mounted at the target writable instead of read-only, or the reverse;
-        NotFound; PoolUnavailable; Damaged.
+        Refused: `capability` does not fit, it is not staged and cannot be, something else is
+        mounted at the target, or a SINGLE_NODE_SINGLE_WRITER volume has another target; Conflict:
+        it is mounted with another `read_only`; NotFound; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if reason := incompatibility(volume, request.capability):

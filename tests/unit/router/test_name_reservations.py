@@ -23,7 +23,7 @@ from driver.core.ids import (
 )
 from driver.router import name_reservations
 from driver.router.create import CreateRoutes
-from driver.router.name_reservations import choose_keeper, reserved
+from driver.router.name_reservations import choose_reserving_node, reserved
 from driver.router.nodes import calls, registry
 from driver.services import name_reservations as keeping
 from tests.support.waiting import wait_until_async
@@ -34,9 +34,9 @@ from tests.unit.services.served import KEY, MOUNT
 def test_a_name_is_kept_by_the_same_node_for_all_routers() -> None:
     nodes = list("abc")
     keys = [f"{number:032x}" for number in range(64)]
-    assert {choose_keeper(nodes, key) for key in keys} == {"a", "b", "c"}
+    assert {choose_reserving_node(nodes, key) for key in keys} == {"a", "b", "c"}
     for key in keys:
-        assert choose_keeper(nodes, key) == choose_keeper(nodes[::-1], key)
+        assert choose_reserving_node(nodes, key) == choose_reserving_node(nodes[::-1], key)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_name_that_somebody_had_a_moment_ago_is_looked_for_everywhere(
 def test_a_name_that_took_long_to_reserve_is_looked_for_everywhere(
     described: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was reported before may be older than what the keeper of the name knows."""
+    """What was reported before may be older than what the node that reserves it knows."""
     monkeypatch.setattr(name_reservations, "LONGEST_WAIT", 0.0)
 
     async def scenario(routed: Routed) -> None:
@@ -182,10 +182,10 @@ def test_two_routers_create_a_volume_once(described: list[str]) -> None:
     play(scenario)
 
 
-def key_kept_by(keeper: str, nodes: str) -> str:
+def key_kept_by(reserving_node: str, nodes: str) -> str:
     """Return the key of a name that nobody has, and that this one of the nodes keeps."""
     keys = (volume_key(f"v{number}") for number in range(1000))
-    return next(key for key in keys if choose_keeper(nodes, key) == keeper)
+    return next(key for key in keys if choose_reserving_node(nodes, key) == reserving_node)
 
 
 @contextmanager
