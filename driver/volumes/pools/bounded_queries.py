@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from driver.core.errors import CellarError, PoolSilent, PoolUnavailable
+from driver.core.errors import CellarError, Exhausted, PoolSilent, PoolUnavailable
 from driver.core.ports.backend import Backend
 from driver.core.ports.pool import Pool
 
@@ -91,19 +91,19 @@ def in_parts(items: Sequence[T], most: int) -> Iterable[Sequence[T]]:
     return (items[at : at + most] for at in range(0, len(items), most))
 
 
-def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | PoolUnavailable:
+def _begun(pool: Pool, question: Callable[[Pool], T]) -> Future[T] | CellarError:
     """Return the future of the answer, or the error if the pool cannot be asked."""
     try:
         return pool.answers.begin(lambda: question(pool))
-    except PoolUnavailable as error:
+    except (PoolUnavailable, Exhausted) as error:
         return error
 
 
-def _read(pool: Pool, begun: Future[T] | PoolUnavailable, end: float) -> T:
+def _read(pool: Pool, begun: Future[T] | CellarError, end: float) -> T:
     """Return the answer by `end` (time.monotonic). Raises: PoolUnavailable; PoolSilent: none by
     then.
     """
-    if isinstance(begun, PoolUnavailable):
+    if isinstance(begun, CellarError):
         raise begun
     try:
         return begun.result(max(0.0, end - time.monotonic()))

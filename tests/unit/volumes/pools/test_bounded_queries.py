@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from driver.core.answers import Direct
 from driver.core.capacity import CapacityRange
-from driver.core.errors import NotFound, PoolSilent, PoolUnavailable
+from driver.core.errors import Exhausted, NotFound, PoolSilent, PoolUnavailable
 from driver.core.ids import volume_key
 from driver.core.model import MIB, FsType
 from driver.core.ports.pool import Pool
 from driver.volumes import health, provision
 from driver.volumes.health import Health
 from driver.volumes.locks import Locks, WorkerGroup
-from driver.volumes.pools import registry
+from driver.volumes.pools import bounded_queries, registry
 from driver.volumes.pools.registry import MANY, Pools
 from driver.volumes.requests import CreateVolume, ListVolumes
 from tests.support.waiting import wait_until
@@ -143,3 +144,18 @@ def test_a_silent_pool_takes_no_calls_but_those_that_take_down(world: World) -> 
     with pytest.raises(PoolSilent, match="pool fast has not answered for 7 s"):
         both.choose_workers(claims)
     assert both.choose_workers(replace(claims, workers=WorkerGroup.UNMOUNT)) == "fast"
+
+
+class Refusing(Direct):
+    """Calls on a pool for which no thread can be started."""
+
+    def begin(self, question: Callable[[], Any]) -> Future[Any]:
+        raise Exhausted("no thread could be started")
+
+
+def test_a_pool_without_a_thread_costs_no_other_its_answer(tmp_path: Path) -> None:
+    pool = World(tmp_path).fast
+    refusing = replace(pool, name="other", answers=Refusing())
+    replies = bounded_queries.ask_all([refusing, pool], lambda each: each.name, 1.0)
+    assert replies.given == [(pool, pool.name)]
+    assert [(each.name, type(error)) for each, error in replies.errors] == [("other", Exhausted)]
