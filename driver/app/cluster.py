@@ -27,17 +27,19 @@ Survey: TypeAlias = Callable[[Nodes], Awaitable[None]]
 
 
 def no_problem() -> str | None:
-    """Return None, for a cluster without anything that can fail."""
+    """Return None: the cluster has no problem, as nothing in it can fail."""
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The nodes of a cluster, and the router's identity.
+    """What a router needs of its cluster. `directory`: lists the nodes; `identities`: the router's
+    certificate; `abandon`: decides whether volumes of a node that is gone may be lost;
+    `record_event`, `record_reported`: record Events.
 
-    `problem`: returns why the router cannot work, or None. `background`, `surveys`: coroutines to
-    run until they are cancelled; surveys get the nodes. `routes`: RPCs that only this kind of
-    cluster serves.
+    `problem`: returns why the router cannot work; None: it can. `background`, `surveys`: coroutines
+    to run until they are cancelled; surveys are called with the connections to the nodes. `routes`:
+    RPCs that only this kind of cluster serves.
     """
 
     directory: Directory

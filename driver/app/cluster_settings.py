@@ -41,7 +41,9 @@ NodesSetting: TypeAlias = StaticNodes | KubernetesNodes
 
 
 def parse_nodes(value: object) -> NodesSetting:
-    """Parse the value of `--nodes`. Raises: ValueError."""
+    """Parse the value of `--nodes`, which says where the router finds the nodes: in a file, or in
+    Kubernetes. Raises: ValueError: it has another form.
+    """
     kind, _, location = str(value).partition(":")
     if kind == "static" and location:
         return StaticNodes(Path(location))
@@ -54,14 +56,18 @@ def parse_nodes(value: object) -> NodesSetting:
 
 
 def parse_prefix(value: object) -> str:
-    """Return `value` if it can be the prefix of object names in Kubernetes. Raises: ValueError."""
+    """Return `value` if it can be the prefix of object names in Kubernetes. Raises: ValueError: it
+    cannot.
+    """
     if not _NAME.fullmatch(str(value)):
         raise ValueError(f"{value!r} is not the beginning of an object's name")
     return str(value)
 
 
 def parse_span(value: object) -> float:
-    """Return the seconds in `90s`, `15m`, `2h`, `1d`, or in a plain number. Raises: ValueError."""
+    """Return the seconds in `90s`, `15m`, `2h`, `1d`, or in a plain number. Raises: ValueError: it
+    has another form.
+    """
     if not (match := _SPAN.fullmatch(str(value))):
         raise ValueError(f"{value!r} is not a span of time, as 90s, 15m, 2h or 1d")
     number, unit = match.groups()

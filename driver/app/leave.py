@@ -34,9 +34,9 @@ def close_idle_pools(pools: Sequence[Pool], stuck: Sequence[str]) -> None:
     """Close the pools in which none of the threads named in `stuck` is working, so that another
     process can open them at once.
 
-    This process has its file descriptors, and so its locks, as long as one of its threads is in the
-    kernel, although it does nothing any more. No-op if a stuck thread belongs to no pool, because
-    then it is unknown which pool it uses.
+    As long as one of its threads hangs in the kernel, this process keeps its file descriptors, and
+    so its locks on pools. No-op if a stuck thread belongs to no pool, because then it is unknown
+    which pool it uses.
     """
     tags = {pool.name: thread_tag(pool.name) for pool in pools}
     if any(not any(tag in thread for tag in tags.values()) for thread in stuck):

@@ -26,7 +26,8 @@ Settings = TypeVar("Settings", bound=CommonSettings)
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServeSettings:
-    """Return the settings of `serve`. Raises: Invalid, whose text names each invalid setting.
+    """Return the settings of `cellar serve` from flags, environment and settings file. Raises:
+    Invalid, whose text names each invalid setting.
 
     `flags`: the flags that were given, by setting. `environment`: the process's variables.
     """
@@ -34,7 +35,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> ServeSetti
 
 
 def load_route(flags: Mapping[str, Any], environment: Mapping[str, str]) -> RouteSettings:
-    """Return the settings of `route`. Raises: Invalid, whose text names each invalid setting.
+    """Return the settings of `cellar route` from flags, environment and settings file. Raises:
+    Invalid, whose text names each invalid setting.
 
     `flags`: the flags that were given, by setting. `environment`: the process's variables.
     """

@@ -16,9 +16,10 @@ _MEMORY: Final = (32 * KIB, 4 * GIB)  # what cryptsetup takes
 
 
 def read_luks(value: object) -> Options:
-    """Parse `pbkdf=argon2id,memory=64MiB,iterations=4`, or a mapping with these keys.
+    """Parse `pbkdf=argon2id,memory=64MiB,iterations=4`, or a mapping with these keys, and return
+    how keys of LUKS containers are derived.
 
-    Raises: ValueError.
+    Raises: ValueError: it has another form.
     """
     if isinstance(value, Options):
         return value

@@ -62,7 +62,9 @@ ADOPTION_TIMEOUT: Final = 1.0  # seconds that the socket waits for pools that ar
 
 
 def serve(settings: ServeSettings) -> None:
-    """Serve the pools of this node until SIGTERM. Raises: Invalid, Refused if it cannot start."""
+    """Serve the pools of this node until SIGTERM. Raises: Invalid, Refused if the driver cannot
+    start.
+    """
     signals = process.Signals()
     descriptors.open_standard()
     log.set_up(settings.log_level, settings.log_format)

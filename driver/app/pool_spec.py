@@ -17,7 +17,9 @@ _FIELDS: Final = ("name", "type", "where")
 
 
 def parse_pool(text: str) -> PoolSpec:
-    """Parse the value of `--pool`. Raises: ValueError."""
+    """Parse the value of `--pool`, NAME=TYPE:LOCATION and options. Raises: ValueError: it has
+    another form.
+    """
     if not (match := _POOL.fullmatch(text)):
         raise ValueError(f"{text!r} is not {FORM}")
     name, _, kind, location, options = match.groups()
@@ -39,7 +41,7 @@ def read_pools(value: object) -> object:
 def read_pool(value: object) -> PoolSpec:
     """Parse a pool given as the value of `--pool`, or as a mapping in the settings file.
 
-    Raises: ValueError.
+    Raises: ValueError: it has another form.
     """
     if isinstance(value, PoolSpec):
         return value
@@ -54,7 +56,7 @@ def read_pool(value: object) -> PoolSpec:
 
 
 def check_distinct(pools: tuple[PoolSpec, ...]) -> tuple[PoolSpec, ...]:
-    """Return the pools unchanged. Raises: ValueError: two have the same name or directory."""
+    """Return the pools unchanged. Raises: ValueError: two pools have the same name or directory."""
     _refuse_twice("name", [pool.name for pool in pools])
     paths = [pool.location for pool in pools if pool.location.startswith("/")]
     _refuse_twice("place", [os.path.normpath(path) for path in paths])

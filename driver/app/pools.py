@@ -43,8 +43,8 @@ def find_pool_type(spec: PoolSpec) -> PoolType[Any, Any]:
 
 
 def driver_folder(settings: ServeSettings) -> Path | None:
-    """Return the folder in kubelet's directory that only drivers with this name use; None: there is
-    no such directory, or it is not kubelet's yet.
+    """Return the folder in kubelet's directory that only drivers with this name use; None: kubelet
+    has not created its directory yet, or the socket is in another folder.
     """
     if kubelet := settings.kubelet_dir:
         return csi_socket(kubelet, settings.driver_name).parent if kubelet.is_dir() else None
@@ -79,9 +79,10 @@ def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
 def disk_claims(
     settings: ServeSettings, pools: Sequence[Pool], state: NodeState, events: NodeEvents
 ) -> DiskClaims | None:
-    """Return the DiskClaims of the pools that take blank disks; None: no pool is configured so.
+    """Return the object that gives blank disks to the pools that take them; None: no pool takes
+    blank disks.
 
-    `pools`: the result of `open_pools`. Raises: Invalid.
+    `pools`: the result of `open_pools`. Raises: Invalid: a pool has an unknown type or option.
     """
     configured = [
         (find_pool_type(spec).read(spec), pool)

@@ -24,7 +24,7 @@ Ended = TypeVar("Ended")
 
 
 def run(life: Coroutine[Any, Any, Ended]) -> Ended:
-    """Run the coroutine on an event loop of its own, and return its result."""
+    """Run the coroutine `life` on an event loop of its own until it ends, and return its result."""
     with asyncio.Runner(loop_factory=EventLoop) as runner:
         return runner.run(life)
 
@@ -32,8 +32,8 @@ def run(life: Coroutine[Any, Any, Ended]) -> Ended:
 class Signals:
     """Handles the signals of this process. It must be made in the main thread.
 
-    The signals that stop it are remembered until there is an event loop. SIGUSR1 writes to stderr
-    where each thread is, also if the event loop or a disk hangs; SIGUSR2 is ignored.
+    The signals that stop the process are remembered until there is an event loop. SIGUSR1 writes to
+    stderr where each thread is, also if the event loop or a disk hangs; SIGUSR2 is ignored.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def health_pages(
     endpoint: Path, problem: Callable[[], str | None], remarks: Callable[[], Sequence[str]] = tuple
 ) -> Mapping[str, Page]:
     """Return the pages /healthz (fails if the driver does not answer Probe) and /readyz (fails if
-    it is not ready, or has a problem).
+    the driver is not ready, or has a problem). `endpoint`: the driver's socket.
 
     `problem`: returns a problem that Probe does not report; None: there is none. `remarks`: returns
     lines for people about features that do not work.

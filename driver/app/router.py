@@ -34,7 +34,7 @@ from driver.tls.identity import Identities
 def route(settings: RouteSettings) -> None:
     """Serve as the controller of a cluster until SIGTERM.
 
-    Raises: Invalid, Refused if it cannot start.
+    Raises: Invalid, Refused if the router cannot start.
     """
     signals = process.Signals()
     descriptors.open_standard()

@@ -40,7 +40,8 @@ _KEY: Final = re.compile(rf"([a-z0-9]([a-z0-9.-]{{0,61}}[a-z0-9])?/)?{_LABEL.pat
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """The flag of a setting, for argparse. `name`: without the dashes; "" for the setting's own.
+    """The flag of a setting, for argparse. `name`: the flag without the dashes; "": as the setting
+    is called. `help`, `metavar`: its description and its value in the help.
 
     `action`: argparse's; "append" for a flag that may be given several times.
     """

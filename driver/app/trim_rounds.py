@@ -31,7 +31,8 @@ _BUSY: Final = 5.0  # seconds until a volume that is busy is tried again
 class TrimRounds:
     """Trims all volumes every `interval` seconds, each pool independently.
 
-    `run`: Dispatcher.run. `discarded`: the bytes discarded so far, by pool.
+    `run`: runs a use case with its locks. `discarded`: the bytes discarded so far, by the pool's
+    name.
     """
 
     def __init__(
@@ -102,8 +103,8 @@ class TrimRounds:
 
 
 def next_length(length: Bytes, took: float) -> Bytes:
-    """Return the length in bytes of the slice after one of `length` bytes that took `took` seconds:
-    half as long if it took too long, twice as long if it was short.
+    """Return how many bytes of a filesystem to trim next, after `length` bytes took `took` seconds:
+    half as many if that took too long, twice as many if it was quick.
     """
     smallest, largest = _SIZES
     if took > _AIM:

@@ -40,7 +40,7 @@ class Upkeep:
     """Maintains the pools, and watches their state for the log, the metrics and /readyz.
 
     Each pool has separate threads for copies and maintenance, so that a pool whose disk hangs
-    delays no other. `pool_log`: gets the states of the pools.
+    delays no other. `pool_log`: logs changes of the pools' states.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ class Upkeep:
         return self._copiers[pool]
 
     def begin(self) -> None:
-        """Start to listen for disks that appear, and log which features this machine lacks."""
+        """Start to listen for disks that appear, and log which features (filesystem types,
+        encryption) this machine lacks.
+        """
         self.observer.submit(DiskEvents(self._pools, self.observer).watch)
         self.observer.submit(abilities.log_missing, self._pools)
 
@@ -89,8 +91,8 @@ class Upkeep:
     def trim(
         self, server: Server, trimmer: Trimmer, interval: float
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield the coroutines that trim the volumes of each pool every `interval` seconds; 0:
-        none.
+        """Yield the coroutines that trim the volumes of each pool every `interval` seconds; an
+        `interval` of 0: yield none.
         """
         if not interval:
             return

@@ -35,7 +35,8 @@ class CallFailed(Exception):
 
 @contextmanager
 def explain_unsupported(text: str) -> Iterator[None]:
-    """Give `text` to a CallFailed of the `with` block if the driver does not serve the RPC.
+    """Replace the text of a CallFailed of the `with` block by `text` if its cause is that the
+    driver does not serve the RPC.
 
     Raises: CallFailed.
     """
@@ -48,7 +49,7 @@ def explain_unsupported(text: str) -> Iterator[None]:
 
 
 class Client:
-    """A client of all services of one socket. `timeout`: seconds for each call.
+    """A client of all services of one socket. `timeout`: after how many seconds a call fails.
 
     All RPCs are made with `call`, so that each has a timeout.
     """
@@ -83,7 +84,9 @@ class Client:
         self._channel.close()
 
     def call(self, method: Method[Request, Response], request: Request) -> Response:
-        """Call the RPC `method` and return its response. Raises: CallFailed."""
+        """Call the RPC `method` and return its response. Raises: CallFailed: the driver returned an
+        error, or did not answer in time.
+        """
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
@@ -92,7 +95,7 @@ class Client:
     def method(self, name: str) -> tuple[Method[Message, Message], Message]:
         """Return the unary method with this name, and an empty request for it.
 
-        Raises: LookupError if there is none.
+        Raises: LookupError if there is no such method.
         """
         services = [
             *csi.DESCRIPTOR.services_by_name.values(),
@@ -116,7 +119,8 @@ class Client:
         return ask, request()
 
     def calls(self, request: inspect_pb2.FollowCallsRequest) -> Iterator[inspect_pb2.Call]:
-        """Yield the calls of the driver as they end, until it stops or the request's limit.
+        """Yield the calls that the driver answers as they end, until the driver stops or the
+        request's limit is reached.
 
         Raises: CallFailed.
         """

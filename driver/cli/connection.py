@@ -24,7 +24,7 @@ Format = Annotated[
 
 @contextmanager
 def connected(endpoint: str, *, timeout: float = 30) -> Iterator[Client]:
-    """Yield a client of the driver at `endpoint`; `timeout`: seconds for each call.
+    """Yield a client of the driver at `endpoint`; `timeout`: after how many seconds a call fails.
 
     An error of the driver is printed, and ends the command with exit status 1; Ctrl-C with 130.
     Raises: typer.BadParameter, typer.Exit.

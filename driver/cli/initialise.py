@@ -11,9 +11,11 @@ from driver.linux.state.node_state import node_state
 
 
 def initialise(settings: ServeSettings, name: str) -> tuple[str, PoolId]:
-    """Mark the location of the pool `name`, and return the location and the pool's new id.
+    """Make the location of the configured pool `name` a pool of this driver by marking it, and
+    return the location and the pool's new id.
 
-    Raises: Invalid, Conflict, Refused, PoolUnavailable; Failed if it could not be recorded.
+    Raises: Invalid: no such pool, or its type needs no mark; Conflict: it is marked already;
+    Refused: the mark cannot be written; PoolUnavailable; Failed: the pool could not be recorded.
     """
     spec = _find_spec(settings, name)
     pool_type = find_pool_type(spec)

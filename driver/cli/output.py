@@ -48,7 +48,7 @@ class Output(StrEnum):
 
     @property
     def is_table(self) -> bool:
-        """Whether the output is a table, for people."""
+        """Return whether the output is a table, for people."""
         return self in {Output.TABLE, Output.WIDE}
 
 
@@ -56,8 +56,8 @@ class Output(StrEnum):
 class Column:
     """A column of a table. `cell`: returns its text for a row.
 
-    `number`: align right. `wide`: only with `-o wide`. `alarm`: returns whether the cell is printed
-    in red.
+    `number`: align the column right. `wide`: print the column only with `-o wide`. `alarm`: returns
+    whether the cell is printed in red.
     """
 
     title: str
@@ -128,7 +128,8 @@ def format_rows(  # noqa: PLR0913 - what is printed, and how
     colours: bool = False,
     measured: int = MEASURED,
 ) -> Iterator[str]:
-    """Yield the lines of the rows in the format `output`; see print_rows.
+    """Yield the lines of the rows in the format `output`: JSON and YAML with whole rows, a table
+    with its columns, names with the value of the key `name`.
 
     `measured`: how many rows of a table are read before the first is printed, to find the columns'
     widths.

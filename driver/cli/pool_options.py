@@ -43,9 +43,10 @@ StateDirOption = Annotated[
 def load_settings(
     pool: list[str] | None, config: Path | None, state_dir: Path | None
 ) -> ServeSettings:
-    """Return the settings from flags, environment and file, as `serve` reads them.
+    """Return the settings of `cellar serve` from the flags `pool`, `config` and `state_dir`, the
+    environment and the settings file.
 
-    Raises: Invalid.
+    Raises: Invalid: a setting is invalid.
     """
     from driver.app.load_settings import load  # noqa: PLC0415 - pydantic, not for --help
 

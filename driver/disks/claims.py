@@ -33,19 +33,21 @@ _BLOCKS: Final = Path("/sys/class/block")
 
 
 class Claim(Protocol):
-    """A pool that takes blank disks selected by a rule."""
+    """A pool that takes blank disks selected by a rule: finds out whether it needs a disk, and
+    gives it one.
+    """
 
     @property
     def pool(self) -> str:
-        """The name of the pool."""
+        """Return the name of the pool."""
 
     @property
     def rule(self) -> DiskRule:
-        """The rule that selects the disks which the pool may take."""
+        """Return the rule that selects the disks which the pool may take."""
 
     def wants_disk(self) -> bool:
-        """Return whether the pool takes a disk now. Raises: CellarError, which says why not;
-        OSError.
+        """Return whether the pool takes a disk now. Raises: CellarError: it cannot take one, for
+        the reason in the text; OSError.
         """
 
     def owns(self, device: BlockDevice) -> bool:
@@ -54,8 +56,8 @@ class Claim(Protocol):
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
         """Make the blank disk the pool, or a part of it, and return a text about the result.
 
-        `rate`: how many bytes of the disk are read per second at most. Raises: Invalid, Refused: it
-        is too small, or not blank; CellarError, OSError.
+        `rate`: how many bytes of the disk are read per second at most. Raises: Invalid, Refused:
+        the disk is too small, or not blank; CellarError, OSError.
         """
 
 

@@ -20,9 +20,10 @@ Claiming: TypeAlias = tuple[ConfiguredPool[Any, Any], Pool]
 def make(
     claiming: Sequence[Claiming], owner: str, known: Records, events: NodeEvents
 ) -> DiskClaims:
-    """Return the DiskClaims for the pools `claiming`.
+    """Return the object that gives blank disks to the pools `claiming`.
 
-    `owner`: the driver's name. `known`: which pool was found at which location.
+    `owner`: the driver's name. `known`: the records of which pool was found at which location.
+    `events`: records which disks were taken.
     """
     return DiskClaims([_claim(*pair, owner, known) for pair in claiming], events)
 

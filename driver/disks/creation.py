@@ -27,11 +27,12 @@ OnProgress = Callable[[BlockDevice, Bytes], None]
 
 
 def create(plan: PoolPlan, on_progress: OnProgress) -> dict[str, str]:
-    """Create the pool, and return its entry for the settings file.
+    """Create a pool on blank disks as `plan` says, and return its entry for the settings file.
 
     `on_progress`: called from other threads with a disk and how many bytes of it were read. Nothing
-    is written before every disk is held, examined, and read to its end as zeros. Raises: Refused,
-    which names the disk and what is on it; Failed, Conflict, OSError.
+    is written before every disk is held, examined, and read to its end as zeros. Raises: Refused: a
+    disk is in use or not blank; the text names the disk and what is on it; Conflict: there is such
+    a pool already; Failed, OSError.
     """
     if plan.kind is PoolKind.LOOPFILE:
         write_to_blank(plan, on_progress, lambda disks: _make_filesystem(plan, disks))
@@ -49,10 +50,12 @@ def write_to_blank(
     write: Callable[[Sequence[HeldDisk]], None],
     lock: AbstractContextManager[object] | None = None,
 ) -> None:
-    """Hold and read all disks of the plan, and call `write` with them if they read as zeros to
-    their ends.
+    """Open all disks of the plan exclusively, read them, and call `write` with the disks if all
+    their bytes are zeros.
 
-    `lock`: a lock that is held in the meantime, if any. Raises: as `create`.
+    `lock`: a context manager that is entered in the meantime; None: none. `on_progress`: called
+    from other threads with a disk and how many bytes of it were read. Raises: Refused: a disk is in
+    use or not blank; OSError; what `write` raises.
     """
     with ExitStack() as locked, ExitStack() as stack:
         disks = [stack.enter_context(_held(device, plan)) for device in plan.devices]
@@ -65,15 +68,15 @@ def write_to_blank(
 
 
 def make_group(plan: PoolPlan, disks: Sequence[HeldDisk]) -> str:
-    """Create the volume group on disks that are held, and return its UUID. Raises: CommandError."""
+    """Create the plan's volume group on `disks` and return its UUID. Raises: CommandError."""
     with covered(disks) as covers:
         return lvm_pool.make_group(plan, covers)
 
 
 @contextmanager
 def covered(disks: Sequence[HeldDisk]) -> Iterator[Sequence[Path]]:
-    """Provide a loop device over each disk for the duration of the `with` block; see `cover`.
-    Raises: Failed, OSError.
+    """Bind a loop device to each disk for the duration of the `with` block, and yield the paths of
+    the loop devices. Raises: Failed: one cannot be unbound; OSError.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(cover.covered(disk)) for disk in disks]

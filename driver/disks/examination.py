@@ -27,7 +27,9 @@ _UNREAD: Final = frozenset({Kind.OPTICAL, Kind.FLOPPY, Kind.RAM})
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """A device, its contents in a few words, and why it cannot become a pool ("": it may)."""
+    """The result of examining a block device. `content`: what is on it, in a few words; `refusal`:
+    why it cannot become a pool; "": it may become one.
+    """
 
     device: BlockDevice
     content: str
@@ -35,8 +37,8 @@ class Examination:
 
     @property
     def may_become_pool(self) -> bool:
-        """Whether nothing found so far forbids that it becomes a pool. Not all of it was read
-        yet.
+        """Return whether nothing found so far forbids that the device becomes a pool. Only parts of
+        the device were read.
         """
         return not self.refusal
 
@@ -60,7 +62,9 @@ def examine_all() -> tuple[Examination, ...]:
 
 
 def examine(device: BlockDevice, now: Usage, consent: Consent) -> Examination:
-    """Examine a device. It is opened only if nothing known about it forbids its use.
+    """Find out what is on a device, and whether it may become a pool. The device is opened only if
+    nothing known about it forbids its use. `now`: who uses the devices; `consent`: what the
+    administrator allowed.
 
     Errors of the device are reported in the result, not raised.
     """
@@ -90,7 +94,8 @@ def _refusal_by_reading(device: BlockDevice) -> str:
 
 
 def content_refusal(device: BlockDevice) -> str:
-    """Return a sentence about data in the places where formats have signatures; "": there is none.
+    """Return a sentence about data of the device in the places where formats have signatures; "":
+    there are only zeros.
 
     Raises: Failed, Refused, OSError: the device cannot be read.
     """

@@ -29,8 +29,8 @@ _REMOTE: Final = frozenset({"iscsi", "fc", "rbd"})
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the administrator allowed for a disk. `named`: it was named by its path; `removable`: it
-    may be removable.
+    """What the administrator allowed for a disk. `named`: the disk was named by its path;
+    `removable`: a removable disk is allowed.
     """
 
     named: bool = False
@@ -38,7 +38,10 @@ class Consent:
 
 
 def refusal(device: BlockDevice, usage: Usage, consent: Consent = Consent()) -> str:
-    """Return the first known reason why the device cannot become a pool; "": there is none."""
+    """Return the first known reason why the device cannot become a pool; "": there is no known
+    reason. `usage`: who uses the devices of this machine; `consent`: what the administrator
+    allowed.
+    """
     return next(_refusals(device, usage, consent), "")
 
 

@@ -20,9 +20,10 @@ from driver.linux.disks.find_filesystem import DiskSource
 
 @dataclass(frozen=True, slots=True)
 class LoopfileClaim:
-    """The pool at `location`, whose disk is found by `source`.
+    """Gives a blank disk to a pool of loop files at `location` that has none yet.
 
-    `owner`: the driver's name. `known`: which pool was found at which location.
+    `source`: how the pool's disk is named; `rule`: which disks it may take; `owner`: the driver's
+    name; `known`: the records of which pool was found at which location.
     """
 
     pool: str
@@ -47,7 +48,9 @@ class LoopfileClaim:
         )
 
     def owns(self, _device: BlockDevice) -> bool:
-        """Return False: a pool that has a disk takes no other one."""
+        """Return False: a pool of loop files that has a disk is not asked, because it takes no
+        other one.
+        """
         return False
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:

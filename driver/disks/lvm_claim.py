@@ -28,24 +28,25 @@ from driver.linux.disks.held_disk import HeldDisk
 
 
 class PoolOfGroup(Protocol):
-    """The part of an LVM backend that a claim needs."""
+    """The part of a pool's backend that is needed to give disks to its volume group."""
 
     @property
     def group(self) -> Group:
-        """The volume group of the pool."""
+        """Return the volume group of the pool."""
 
     @property
     def id(self) -> PoolId:
-        """The pool's id; the pool is opened if it was unavailable before. Raises:
+        """Return the pool's id; the pool is opened if it was unavailable before. Raises:
         PoolUnavailable.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class LvmClaim:
-    """The pool `backend` at `location`, which is GROUP or GROUP/POOL.
+    """Gives blank disks to the pool `backend` in the volume group at `location`, which is GROUP or
+    GROUP/POOL.
 
-    `owner`: the driver's name.
+    `rule`: which disks it may take; `owner`: the driver's name.
     """
 
     pool: str
@@ -55,7 +56,7 @@ class LvmClaim:
     backend: PoolOfGroup
 
     def wants_disk(self) -> bool:
-        """Return True: a group can always be extended.
+        """Return True: a volume group can always be extended.
 
         An extension that was interrupted is completed first. Raises: PoolUnavailable: the group
         lacks a disk, or is not this driver's; CommandError.

@@ -22,12 +22,12 @@ _BLOCKS: Final = Path("/sys/class/block")
 
 
 def grow_group(location: str, pool_id: PoolId) -> tuple[Bytes, Bytes]:
-    """Grow the group at GROUP or GROUP/POOL to the size of its disks, and its thin pool by the
-    space gained.
+    """Grow the volume group at `location`, GROUP or GROUP/POOL, to the size of its disks, and its
+    thin pool by the space gained.
 
     `pool_id`: the pool's id in the driver; a group with the same name and another id is not
     touched. Returns the size of the group, or of the thin pool, in bytes, before and afterwards.
-    Raises: Refused: another pool is there; PoolUnavailable; CommandError.
+    Raises: Refused: the group has another pool; PoolUnavailable; CommandError.
     """
     groups = Groups(MemoryRecords())
     provisioning = configure_provisioning(location, location, _any_device(), groups)

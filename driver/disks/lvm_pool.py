@@ -17,14 +17,14 @@ _METADATA: Final = ("--metadatasize", f"{METADATA_SIZE}b")
 
 
 def refuse_taken(plan: PoolPlan) -> None:
-    """Raise Conflict if the machine has a volume group of that name. Raises: CommandError."""
+    """Raise Conflict if a volume group with the plan's name exists. Raises: CommandError."""
     disks = lvm_disks.Disks([]).find_labelled_disks()
     if disks and plan.location in {disk.group for disk in lvm.disks(disks)}:
         raise Conflict(f"there is a volume group {plan.location}: choose another name by --where")
 
 
 def make_group(plan: PoolPlan, covers: Sequence[Path]) -> str:
-    """Create the volume group on loop devices that cover its disks, and return its UUID.
+    """Create the volume group on loop devices that cover its disks, and return the group's UUID.
 
     Raises: CommandError.
     """

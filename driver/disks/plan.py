@@ -25,7 +25,9 @@ class PoolPlan:
     """A pool that is to be created. `location`: the mount point, or the volume group's name.
 
     `owner`: the driver's name, with which the pool is marked. `rate`: how many bytes of each disk
-    are read per second at most. `thin_pool`: its name in the volume group; "": none.
+    are read per second at most. `stripes`, `mirrors`: the options with these names that the pool
+    gets; `removable`: removable disks are allowed; `thin_pool`: the name of its thin pool in the
+    volume group; "": none.
     """
 
     name: str
@@ -42,12 +44,12 @@ class PoolPlan:
 
     @property
     def size(self) -> Bytes:
-        """The total size of the disks in bytes."""
+        """Return the total size of the disks in bytes."""
         return sum(device.size for device in self.devices)
 
     @property
     def label(self) -> str:
-        """The label of the pool's filesystem."""
+        """Return the label of the pool's filesystem."""
         return filesystem_label(self.name)
 
 
@@ -74,7 +76,7 @@ def _check_loopfile(plan: PoolPlan) -> None:
 
 
 def steps(plan: PoolPlan) -> Sequence[str]:
-    """Return a sentence for each step of the plan."""
+    """Return a sentence, for people, for each step by which the pool is created."""
     size = show_bytes(plan.size)
     read = f"read all {size}, at most {show_bytes(plan.rate)} a second from each disk, and stop"
     first = f"{read} at the first byte that is no zero, with nothing written"
@@ -98,7 +100,7 @@ def steps(plan: PoolPlan) -> Sequence[str]:
 def settings(plan: PoolPlan, uuid: str) -> dict[str, str]:
     """Return the entry of the pool for the settings file and the chart's values.
 
-    `uuid`: of the volume group; ignored for a pool of loop files.
+    `uuid`: that of the volume group; ignored for a pool of loop files.
     """
     entry = {"name": plan.name}
     if plan.kind is PoolKind.LOOPFILE:
@@ -126,8 +128,9 @@ def as_flag(entry: dict[str, str]) -> str:
 def thin_pool_sizes(free: Bytes, extent: Bytes) -> tuple[Bytes, Bytes]:
     """Return the sizes in bytes of the data and of the metadata of a thin pool, in whole extents.
 
-    `free`: bytes of the group. The metadata get 1 %, between 64 MiB and 15 GiB, and the same again
-    for LVM's spare copy; 1 % stays free, so that the metadata can grow.
+    `free`: the free bytes of the volume group; `extent`: the size of its extents in bytes. The
+    metadata get 1 %, between 64 MiB and 15 GiB, and the same again for LVM's spare copy; 1 % stays
+    free, so that the metadata can grow.
     """
     return thin_pool_growth(free, free, 0, extent)
 
@@ -137,8 +140,8 @@ def thin_pool_growth(
 ) -> tuple[Bytes, Bytes]:
     """Return by how many bytes the data and the metadata of a thin pool can grow, in whole extents.
 
-    `free`, `size`: bytes of the group. `metadata`: bytes of the pool's metadata now; see
-    `thin_pool_sizes` for their intended size.
+    `free`, `size`: the free bytes and the size of the volume group. `metadata`: bytes of the pool's
+    metadata now; about 1 % of the group is intended. `extent`: the size of an extent in bytes.
     """
     needed = -(-min(max(size // 100, 64 * MIB), 15 * GIB) // extent) * extent
     more = max(0, needed - metadata)

@@ -26,8 +26,8 @@ _UNSAID: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 
 
 class Abilities:
-    """Remembers which features this machine supports, and for RETRY_INTERVAL seconds which it
-    lacks.
+    """Remembers which features this machine supports, and for RETRY_INTERVAL seconds which features
+    it lacks.
 
     Thread-safe: two threads that ask at the same time get the same answer.
     """
@@ -56,8 +56,8 @@ class Abilities:
 
 
 def lacks_filesystem(fs: FsType) -> str | None:
-    """Return why volumes with `fs` cannot be used on this machine, and what to do; None: they
-    can.
+    """Return why volumes with `fs` cannot be used on this machine, and what to do; None: they can
+    be used.
     """
     if missing := command.missing(filesystem.PROGRAMS[fs]):
         return f"no {fs} volumes on this node: {', '.join(missing)} not found"

@@ -22,8 +22,9 @@ def ioctl(fd: int, request: int, argument: bytes, operation: str) -> int:
     """Make the ioctl `request` on `fd` in a child process, because it may block without reacting to
     signals, and return its result.
 
-    `argument`: the bytes for the kernel; `operation`: its name for the error text. Raises: OSError;
-    StillRunning after BOUND seconds: the kernel continues, and `done` is done when it has finished.
+    `argument`: the bytes for the kernel; `operation`: the name of the operation for the error text.
+    Raises: OSError; StillRunning after BOUND seconds: the kernel continues, and the error's future
+    `done` is done when it has finished.
     """
     done: Future[int] = Future()
     own = os.dup(fd)

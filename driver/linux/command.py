@@ -56,12 +56,12 @@ def run(
 ) -> str:
     """Run the program and arguments in `argv`, and return its stdout.
 
-    `timeout`: in seconds. `stdin`: at most 1 MiB. `ok`: the exit statuses that are no error.
-    `more`: added to its environment.
+    `timeout`: seconds after which the program is killed. `stdin`: its input, at most 1 MiB. `ok`:
+    the exit statuses that are no error. `more`: variables added to its environment.
 
     Raises: CommandError, if it exits with another status; CommandTimeout, if it did not end in time
-    and was killed; StillRunning, if it was killed and is stuck in the kernel (`done` is done when
-    it has ended); Failed, if it is not installed.
+    and was killed; StillRunning, if it was killed and is stuck in the kernel (the error's future
+    `done` is done when it has ended); Failed, if it is not installed.
     """
     words = [os.fspath(word) for word in argv]
     with MEASURES.timed(Measure.COMMAND, words[0]), _memory() as out, _memory() as err:

@@ -16,8 +16,8 @@ class Opened:
     """Opens `path` for the duration of a `with` block: `with Opened(path, os.O_RDONLY) as fd`.
 
     `flags`: as for open(2); O_CLOEXEC is added. A file that is created is accessible for its owner
-    only. It is a class because a generator costs twice as much, and it is used very often. Raises:
-    OSError, when the block is entered.
+    only. This is a class, because a generator costs twice as much. Raises: OSError, when the block
+    is entered.
     """
 
     __slots__ = ("_fd", "_flags", "_path")
@@ -36,7 +36,7 @@ class Opened:
 class ClosedOnError:
     """Closes an open descriptor if the `with` block raises: `with ClosedOnError(fd): ...`.
 
-    Otherwise it stays open for a new owner. A class for the same reason as Opened.
+    If the block does not raise, the descriptor stays open for a new owner.
     """
 
     __slots__ = ("_fd",)
@@ -55,8 +55,8 @@ class ClosedOnError:
 def open_standard() -> None:
     """Open /dev/null as stdin, stdout or stderr, where this process was started without it.
 
-    Otherwise a disk or a socket would get that number, and with it what programs and libraries
-    print.
+    Otherwise a disk or a socket would get that descriptor's number, and programs and libraries
+    would print into it.
     """
     while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= _STDERR:
         os.set_inheritable(fd, True)
@@ -64,10 +64,11 @@ def open_standard() -> None:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard limit, but at most to MOST, and return it. It
-    is never lowered.
+    """Raise the soft limit of open files to the hard limit, but at most to MOST, and return the
+    limit. It is never lowered.
 
-    Many service managers set 1024, which connections of strangers could use up. Raises: OSError.
+    Many service managers set 1024, which connections of other programs could use up. Raises:
+    OSError.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = max(soft, MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))

@@ -37,9 +37,9 @@ _WHOLE: Final = (1 << 64) - 1  # FIEMAP_MAX_OFFSET
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """One extent of a file: `start` and `length` in bytes of the file.
+    """One allocated extent of a file, from byte `start` of the file on, with `length` bytes.
 
-    `at`: its byte address in the filesystem; None if the address is not unique to these bytes.
+    `at`: its byte address in the filesystem; None if other bytes may have the same address.
     `unwritten`: allocated, but reads as zeros. `shared`: other files have these blocks too.
     """
 
@@ -53,7 +53,7 @@ class Mapped:
 def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
     """Return the first `most` extents that end after byte `start`, with their physical addresses.
 
-    See core.ports.MapsPhysicalExtents. Only the addresses of files on the same filesystem may be
+    Fewer than `most`: there are no more. Only the addresses of files on the same filesystem may be
     compared. Raises: OSError.
     """
     extents = (
@@ -63,8 +63,8 @@ def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent
 
 
 def written(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
-    """Yield the allocated extents from byte `start` on as `mapped` does, without those that read as
-    zeros. Raises: OSError.
+    """Yield the allocated extents of a file from byte `start` on, in order, without those that read
+    as zeros. Raises: OSError.
     """
     return (extent for extent in mapped(path, start) if not extent.unwritten)
 

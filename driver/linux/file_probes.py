@@ -25,7 +25,7 @@ _F_SETSIG: Final = 10  # <asm-generic/fcntl.h>
 def can_overwrite_in_place(directory: Path) -> bool:
     """Return whether new files in `directory` can be overwritten in place.
 
-    On btrfs that is the case if NOCOW can be set on one. Raises: OSError.
+    On btrfs that is so if NOCOW can be set on a new file. Raises: OSError.
     """
     if files.filesystem_type(directory) != "btrfs":
         return True
@@ -67,8 +67,8 @@ def direct_io_at(directory: Path, size: Bytes) -> bool:
 
 
 def try_writing(directory: Path) -> None:
-    """Write a block of an unnamed temporary file in `directory` to the medium. Raises: OSError, if
-    that fails.
+    """Write a block of an unnamed temporary file in `directory` to the medium, to find out whether
+    the disk accepts writes. Raises: OSError, if it does not.
     """
     with _probe(directory) as fd:
         os.write(fd, bytes(_BLOCK))

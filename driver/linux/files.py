@@ -64,7 +64,7 @@ def sync_directory(path: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Replace the contents of `path` by `data` atomically, and sync them. The caller syncs the
+    """Replace the contents of `path` by `data` atomically, and sync the file. The caller syncs the
     directory.
 
     Raises: OSError; then `path` is unchanged.
@@ -73,7 +73,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Replace the contents of `path` by `data` atomically, without syncing them.
+    """Replace the contents of `path` by `data` atomically, without syncing the file.
 
     After a power cut the file may have the old or the new contents, or be empty. Raises: OSError;
     then `path` is unchanged.
@@ -153,8 +153,8 @@ def allocate(path: Path, size: Bytes) -> None:
     """Allocate every byte of a file up to `size`, including its holes. The file is never made
     shorter.
 
-    Raises: OSError, such as ENOSPC and EFBIG. The file has its former length then, which has to be
-    restored because ext4 and xfs extend it while they allocate.
+    Raises: OSError, such as ENOSPC and EFBIG. The file has its former length then: it is truncated,
+    because ext4 and xfs extend a file while they allocate.
     """
     with Opened(path, os.O_RDWR) as fd:
         former = os.fstat(fd).st_size
@@ -176,7 +176,9 @@ def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
 
 
 def extend(path: Path, size: Bytes) -> None:
-    """Extend a file to `size` bytes by a hole; no-op if it is that long. Raises: OSError."""
+    """Extend a file to `size` bytes by a hole; no-op if the file has at least that size. Raises:
+    OSError.
+    """
     with Opened(path, os.O_RDWR) as fd:
         if os.fstat(fd).st_size < size:
             os.ftruncate(fd, size)
@@ -185,8 +187,8 @@ def extend(path: Path, size: Bytes) -> None:
 def copies_on_write(path: Path) -> bool:
     """Return whether overwriting the file needs new space even if its blocks are not shared.
 
-    That is the case on btrfs without NOCOW. There it also decides with which files it can share
-    blocks: FICLONE needs both files with NOCOW, or both without. Raises: OSError.
+    That is the case on btrfs without NOCOW. NOCOW also decides with which files a file can share
+    blocks on btrfs: FICLONE needs both files with NOCOW, or both without. Raises: OSError.
     """
     if filesystem_type(path) != "btrfs":
         return False
@@ -243,8 +245,8 @@ def reflink(source: Path, to: Path) -> None:
 
 
 def filesystem_type(path: Path) -> str:
-    """Return the name of the type of the filesystem on which `path` lies; if it is not in _MAGIC,
-    its f_type in hex.
+    """Return the name of the type of the filesystem on which `path` lies; of an unknown type its
+    f_type (statfs(2)) in hex.
 
     Raises: OSError.
     """
@@ -281,7 +283,7 @@ def _where_known(*more: int) -> Iterator[None]:
 def touch_durably(path: Path) -> None:
     """Set the modification time of a file to now, and wait until that is on the disk.
 
-    It shows whether the disk hangs: then it does not return. Raises: OSError.
+    Does not return while the disk hangs, so that a caller can find that out. Raises: OSError.
     """
     os.utime(path)
     sync(path)

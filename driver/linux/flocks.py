@@ -15,7 +15,8 @@ _ENDED: Final = frozenset({"Z", "X"})
 
 
 def try_lock(fd: int) -> bool:
-    """Lock the open file `fd` exclusively, without waiting. Returns whether that succeeded.
+    """Lock the open file `fd` exclusively, without waiting. Returns False if another open file
+    description has the lock.
 
     Raises: OSError.
     """
@@ -42,8 +43,8 @@ def other_holders(fd: int, name: str) -> Iterator[tuple[int, Path]]:
     """Yield the other processes that hold a flock(2) lock on the filesystem of `fd`: the process
     id, and the path of each file called `name` that it has open.
 
-    Processes of other containers are missing, because their ids are not visible here. Raises:
-    OSError.
+    Processes of other containers are not found, because their ids are not visible in this PID
+    namespace. Raises: OSError.
     """
     if (on := mount_table.find_by_descriptor(fd)) is None:
         return

@@ -37,7 +37,8 @@ _LAYERS: Final = 1000  # that one unmount takes down at most
 
 
 class LinuxHost:
-    """Implements core.ports.Host, which describes the methods.
+    """Formats, mounts, grows and examines filesystems and devices by this machine's kernel (the
+    Host port of driver/core/ports).
 
     The kernel is asked at each call; only the features that it supports are remembered.
     """
@@ -101,11 +102,11 @@ class LinuxHost:
             undo.pop_all()
 
     def bind_device(self, device: Device, target: Path, *, read_only: bool) -> None:
-        """Bind-mount the device node; see core.ports.Host.
+        """Bind-mount the device node at `target`, a file that is created.
 
         A read-only mount does not apply to a device node in it, so the read-only flag of the device
-        itself is set, which the kernel checks at each write. Raises: Refused, if it is bound
-        elsewhere with the other `read_only`.
+        itself is set, which the kernel checks at each write. Raises: Refused, if the device is
+        bound at another target with the other `read_only`.
         """
         nodes = [each for each in self.mount_points(device) if each.node]
         if any(each.read_only is not read_only for each in nodes):

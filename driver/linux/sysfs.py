@@ -32,7 +32,8 @@ _making: Final = threading.Lock()
 def write(attribute: Path, value: bytes) -> None:
     """Write `value` to an attribute below /sys.
 
-    Raises: Refused, if no sysfs can be written here; OSError, if the kernel refuses the value.
+    Raises: Refused, if this process cannot write to any sysfs; OSError, if the kernel refuses the
+    value.
     """
     try:
         _write(os.open(attribute, os.O_WRONLY | os.O_CLOEXEC), value)
@@ -51,7 +52,9 @@ def is_read_only() -> bool:
 
 
 def find_problem() -> str | None:
-    """Return why attributes cannot be written on this machine, and what to do; None: they can."""
+    """Return why attributes cannot be written on this machine, and what to do; None: they can be
+    written.
+    """
     try:
         if is_read_only():
             _own_root(ROOT)

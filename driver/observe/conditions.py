@@ -65,7 +65,7 @@ Usages = Callable[[], Sequence[tuple[Volume, Usage]]]
 
 
 class Conditions:
-    """The conditions that are true now. Thread-safe.
+    """Finds out for which alerts the condition is true on this node now. Thread-safe.
 
     `faults`: returns the faults of volumes by the volume's id; `usages`: returns the usage of
     mounted volumes.
@@ -86,8 +86,8 @@ class Conditions:
         self._last: tuple[float, Sequence[Condition]] | None = None
 
     def read(self) -> Sequence[Condition]:
-        """Return the conditions, which are at most INTERVAL seconds old. May wait for a
-        filesystem.
+        """Return the conditions that were true at most INTERVAL seconds ago. May have to wait for
+        the disk of a filesystem.
         """
         with self._lock:
             if not self._last or self._clock() - self._last[0] >= INTERVAL:

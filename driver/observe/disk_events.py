@@ -16,7 +16,7 @@ from driver.core.ports.pool import Pool
 class DiskEvents:
     """Opens the pools when a disk appears.
 
-    This is done in `executor`, once for all events that arrive before it begins.
+    The pools are opened in `executor`, once for all events that arrive before that begins.
     """
 
     def __init__(self, pools: Sequence[Pool], executor: Executor) -> None:
@@ -25,8 +25,8 @@ class DiskEvents:
         self._scheduled = threading.Event()
 
     def watch(self) -> None:
-        """Listen for udev events. If that is not possible (a container without netlink), log it;
-        pools are then opened when they are used.
+        """Listen for udev events. If listening is not possible (a container without netlink), that
+        is logged; pools are then opened when they are used.
         """
         try:
             from driver.linux.devices import udev  # noqa: PLC0415 - slow, and not needed to be ready

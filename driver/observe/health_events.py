@@ -14,15 +14,18 @@ _OF_ROUTERS: Final = {FaultKind.POOL_AWAY, FaultKind.POOL_FAILED, FaultKind.POOL
 
 
 class HealthEvents:
-    """Records changes of health in `events`. To be used from one thread at a time."""
+    """Records an event in `events` whenever a volume or pool gets a fault or loses one. To be used
+    from one thread at a time.
+    """
 
     def __init__(self, events: NodeEvents) -> None:
         self._events = events
         self._pools: dict[str, dict[FaultKind, str]] = {}
 
     def on_volume(self, volume: Volume | Unreadable, faults: Sequence[Fault]) -> None:
-        """Record an event if a volume has other faults than at the last call, or none any more.
-        Nothing is recorded for a volume whose record cannot be read, because its claim is unknown.
+        """Record an event if a volume has other faults than at the last call, or has become
+        healthy. Nothing is recorded for a volume whose record cannot be read, because its claim is
+        unknown.
         """
         if isinstance(volume, Unreadable):
             return

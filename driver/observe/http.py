@@ -44,8 +44,8 @@ class Http:
         self._silent: dict[asyncio.StreamWriter, None] = {}  # in the order in which they came
 
     async def start(self, host: str, port: int) -> None:
-        """Listen on the address, and start to serve. Raises: Refused if the address cannot be
-        bound.
+        """Listen on the TCP port `port` of `host`, and start to serve. Raises: Refused if the
+        address cannot be bound.
         """
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=LINE_LIMIT)

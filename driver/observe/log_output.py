@@ -44,7 +44,9 @@ class LogOutput:
         self._stopping = False
 
     def write(self, text: str) -> None:
-        """Write a line, or keep or drop it."""
+        """Write the line `text`. While the reader of the stream does not read, a line is kept in
+        memory or, if too many are kept, dropped.
+        """
         data = text.encode(errors="backslashreplace")
         with self._lock:
             if not self._kept:
@@ -54,7 +56,9 @@ class LogOutput:
             self._keep(data)
 
     def stop(self) -> None:
-        """Give the reader a moment to take what is kept."""
+        """Wait, at most a moment, until the reader of the stream has read the lines that are kept
+        in memory.
+        """
         self._stopping = True
         if writer := self._writer:
             writer.join(_STOP_TIMEOUT)
@@ -109,7 +113,9 @@ class LogOutput:
 
 
 def open_output() -> LogOutput | TextIO:
-    """Return stderr as a stream that does not block; as it is if it is no file."""
+    """Return stderr as a stream that does not block its writers; stderr itself if it has no file
+    descriptor.
+    """
     if sys.stderr is None:  # it was closed when this process began
         return LogOutput(_STDERR)
     try:

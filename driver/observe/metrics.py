@@ -37,8 +37,8 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[PoolState], float | None]]]] = {
 
 
 class Metrics:
-    """The metrics for Prometheus: RPCs are counted when they end, pools are read when the metrics
-    are.
+    """The metrics for Prometheus: RPCs are counted when they end; pools are asked when the metrics
+    are read.
     """
 
     def __init__(self, version: str, pools: Sequence[Pool]) -> None:
@@ -106,8 +106,8 @@ class Metrics:
         self._rpcs.labels(method, code).observe(seconds)
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format. It reads the pools, so it must not be
-        called on the event loop.
+        """Return all metrics in Prometheus' text format. The pools are asked, which may take long,
+        so `text` must not be called on the event loop.
         """
         return b"".join([generate_latest(self._registry), *(text() for text in self._texts)])
 

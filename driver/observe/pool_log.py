@@ -18,7 +18,7 @@ class PoolLog:
 
     def observe(self, states: Iterable[PoolState]) -> None:
         """Log which pools became unavailable or available since the last call; at the first call,
-        which are unavailable.
+        log which pools are unavailable.
         """
         for state in states:
             before = self._problems.get(state.name)

@@ -12,7 +12,7 @@ from driver.volumes.copies.background import BackgroundCopies
 
 
 def add_copies(metrics: Metrics, copies: BackgroundCopies) -> None:
-    """Add the gauges of copies in the background."""
+    """Add the gauges of copies in the background: their number, and the bytes that remain."""
     metrics.add_gauge(
         "cellar_copies", "Copies that go on in the background", lambda: len(copies.remaining())
     )
@@ -24,8 +24,8 @@ def add_copies(metrics: Metrics, copies: BackgroundCopies) -> None:
 
 
 def add_queues(metrics: Metrics, waiting: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-    """Add a gauge of the calls that wait for a worker, by pool and group, as `waiting` returns
-    them.
+    """Add a gauge of the calls that wait for a worker, by the name of the pool and that of the
+    group of workers. `waiting`: returns their numbers.
     """
     metrics.add_gauges_by(
         "cellar_queue_length",
@@ -36,7 +36,7 @@ def add_queues(metrics: Metrics, waiting: Callable[[], Mapping[tuple[str, str], 
 
 
 def add_certificates(metrics: Metrics, folder: Path | None) -> None:
-    """Add a gauge of the expiry time of each certificate in `folder`; no-op if that is None."""
+    """Add a gauge of the expiry time of each certificate in `folder`; no-op if `folder` is None."""
     if folder:
         files = {"ca": folder / "ca.crt", "tls": folder / "tls.crt"}
         add_expiries(metrics, lambda: {name: path.read_bytes() for name, path in files.items()})

@@ -38,14 +38,16 @@ Key = ec.EllipticCurvePrivateKey
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA, with the key to issue certificates of routers and nodes."""
+    """A certificate authority (CA), with the private key to issue certificates of routers and
+    nodes.
+    """
 
     key: Key
     certificate: x509.Certificate
 
     @classmethod
     def new(cls, now: datetime) -> Self:
-        """Create a CA that is valid for CA_VALIDITY days."""
+        """Create a CA that is valid for CA_VALIDITY days from `now` on."""
         key = ec.generate_private_key(ec.SECP256R1())
         return cls(key, _authority(key, now))
 
@@ -53,7 +55,7 @@ class Authority:
     def read(cls, certificate: bytes, key: bytes) -> Self:
         """Return the CA of this certificate and key, both as PEM.
 
-        Raises: Invalid if they cannot be read, or do not belong together.
+        Raises: Invalid if certificate or key cannot be read, or they do not belong together.
         """
         try:
             own = load_pem_private_key(key, None)
@@ -73,8 +75,8 @@ class Authority:
         return _pem_key(self.key)
 
     def issue(self, identity: str, now: datetime, days: int) -> tuple[bytes, bytes]:
-        """Issue a certificate for `identity`, one of IDENTITIES, and return it and its key as PEM.
-        `days`: its validity.
+        """Issue a certificate for `identity`, "router" or "node", and return the certificate and
+        its private key as PEM. `days`: how long the certificate is valid from `now` on.
         """
         role, use = IDENTITIES[identity]
         key = ec.generate_private_key(ec.SECP256R1())
@@ -85,7 +87,7 @@ class Authority:
 def validity(certificate: bytes) -> tuple[datetime, datetime]:
     """Return the times from which and until which a certificate (PEM) is valid.
 
-    Raises: Invalid if it cannot be read.
+    Raises: Invalid if the certificate cannot be read.
     """
     try:
         parsed = x509.load_pem_x509_certificate(certificate)
@@ -98,7 +100,7 @@ def is_due(certificate: bytes, now: datetime) -> bool:
     """Return whether two thirds of the validity of a certificate (PEM) are over, so that it should
     be renewed.
 
-    Raises: Invalid if it cannot be read.
+    Raises: Invalid if the certificate cannot be read.
     """
     begin, end = validity(certificate)
     return now >= begin + (end - begin) * 2 / 3
@@ -109,8 +111,8 @@ def create(
 ) -> Sequence[Path]:
     """Create `folder`/ca.key and, in its folders router/ and node/, the files for `--tls-dir`.
 
-    An existing CA is used again, so that a repeated call renews the two identities. `days`: their
-    validity. Returns the paths of all files.
+    An existing CA is used again, so that a repeated call renews the certificates of router and
+    node. `days`: how long these are valid. Returns the paths of all files.
 
     Raises: Refused if the CA's certificate or key is missing; Invalid if they cannot be read.
     """

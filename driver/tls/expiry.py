@@ -17,7 +17,7 @@ def expiry(certificate: bytes) -> float:
     """Return the time at which the first certificate of a PEM file expires, in seconds since the
     epoch.
 
-    Raises: ValueError if the file contains none.
+    Raises: ValueError if the file contains no certificate.
     """
     end = certificate.find(b"-----END CERTIFICATE-----")
     text = certificate[certificate.find(b"-----BEGIN") : end].decode("ascii", "replace")

@@ -23,7 +23,9 @@ FILES: Final = ("ca.crt", "tls.crt", "tls.key")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The contents of `ca.crt`, `tls.crt` and `tls.key`."""
+    """The TLS certificate of a router or node: the contents (PEM) of `ca.crt`, `tls.crt` and
+    `tls.key`.
+    """
 
     ca: bytes
     certificate: bytes
@@ -39,19 +41,21 @@ class Identity:
 
 
 class Identities(Protocol):
-    """The source of a router's identity. `identity` is set once `ready` has returned."""
+    """A source of a router's TLS certificate and key, such as a folder or a Secret. `identity`: the
+    present ones, set once `ready` has returned.
+    """
 
     identity: Identity
 
     async def ready(self) -> None:
-        """Wait until there is an identity."""
+        """Wait, without a time limit, until certificate and key were read."""
 
     def changed(self) -> bool:
-        """Return whether there is a new identity since the last call."""
+        """Return whether the certificate has changed since the last call of this method."""
 
 
 class Files:
-    """The identity in the folder of `--tls-dir`."""
+    """The TLS certificate and key in the folder of `--tls-dir`, which may change."""
 
     def __init__(self, folder: Path) -> None:
         """Read the files. Raises: Invalid if one is missing, or is no certificate or key."""
@@ -62,7 +66,7 @@ class Files:
         """Return at once: the files were read when this object was created."""
 
     def changed(self) -> bool:
-        """Read the files again, and return whether there is a new identity.
+        """Read the files again, and return whether the certificate has changed.
 
         Files that are invalid, or only partly replaced, are ignored.
         """
@@ -94,7 +98,7 @@ class Files:
 def server_credentials(folder: Path) -> grpc.ServerCredentials:
     """Return the credentials for a node's TCP port. The files are read again for each connection.
 
-    Raises: Invalid if they cannot be used now.
+    `folder`: the folder of `--tls-dir`. Raises: Invalid if the files cannot be used now.
     """
     files = Files(folder)
     return grpc.dynamic_ssl_server_credentials(

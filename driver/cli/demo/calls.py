@@ -38,7 +38,7 @@ class DemoVolume:
 
 
 class Calls:
-    """Makes the CSI calls of the sidecars and kubelet, and prints each with its result.
+    """Makes the CSI calls of the sidecars and kubelet, and prints each call with its result.
 
     Every method raises DemoFailed if a call fails.
     """
@@ -102,14 +102,14 @@ class Calls:
         self.call(self.client.controller.DeleteSnapshot, request)
 
     def attach(self, volume: DemoVolume) -> None:
-        """Publish a volume to this node."""
+        """Publish a volume to this node (ControllerPublishVolume)."""
         request = csi.ControllerPublishVolumeRequest(
             volume_id=volume.id, node_id=self._node, volume_capability=self._capability
         )
         self.call(self.client.controller.ControllerPublishVolume, request)
 
     def detach(self, volume: DemoVolume) -> None:
-        """Unpublish a volume from this node."""
+        """Unpublish a volume from this node (ControllerUnpublishVolume)."""
         request = csi.ControllerUnpublishVolumeRequest(volume_id=volume.id, node_id=self._node)
         self.call(self.client.controller.ControllerUnpublishVolume, request)
 
@@ -136,7 +136,9 @@ class Calls:
     # --- kubelet
 
     def stage(self, volume: DemoVolume) -> None:
-        """Stage a volume, and print its device and mount."""
+        """Attach a volume and mount it at its staging path (NodeStageVolume), and print its device
+        and mount.
+        """
         volume.staging.mkdir(parents=True, exist_ok=True)
         request = csi.NodeStageVolumeRequest(
             volume_id=volume.id,
@@ -148,14 +150,14 @@ class Calls:
         self.show(self._observations.mounted(volume.staging))
 
     def unstage(self, volume: DemoVolume) -> None:
-        """Unstage a volume."""
+        """Unmount a volume from its staging path and detach it (NodeUnstageVolume)."""
         request = csi.NodeUnstageVolumeRequest(
             volume_id=volume.id, staging_target_path=str(volume.staging)
         )
         self.call(self.client.node.NodeUnstageVolume, request)
 
     def publish(self, volume: DemoVolume) -> None:
-        """Publish a volume, and print its mount."""
+        """Mount a volume at its target path (NodePublishVolume), and print the mount."""
         volume.target.parent.mkdir(parents=True, exist_ok=True)
         request = csi.NodePublishVolumeRequest(
             volume_id=volume.id,
@@ -167,7 +169,7 @@ class Calls:
         self.show(self._observations.mounted(volume.target))
 
     def unpublish(self, volume: DemoVolume) -> None:
-        """Unpublish a volume from its target path."""
+        """Unmount a volume from its target path (NodeUnpublishVolume)."""
         request = csi.NodeUnpublishVolumeRequest(
             volume_id=volume.id, target_path=str(volume.target)
         )
@@ -205,9 +207,9 @@ class Calls:
     def call_refused(
         self, method: Method[Request, Response], request: Request, code: grpc.StatusCode
     ) -> None:
-        """Make a call that the driver should refuse with the status `code`.
+        """Make a call that the driver should refuse, and print whether its status is `code`.
 
-        Raises: DemoFailed if it succeeds.
+        Raises: DemoFailed if the call succeeds.
         """
         self._narrator.request(request)
         start = time.perf_counter()

@@ -128,10 +128,10 @@ class DriverProcess:
         self.status: int | None = None
 
     def wait_listening(self, path: Path) -> float:
-        """Wait until the driver listens on the socket; return the milliseconds since it was
-        started.
+        """Wait until the driver listens on the socket `path`; return the milliseconds since the
+        driver was started.
 
-        Raises: Refused if it ends, or does not listen within START_TIMEOUT seconds.
+        Raises: Refused if the driver ends, or does not listen within START_TIMEOUT seconds.
         """
         while not _listens(path):
             if self._wait(0.01):
@@ -145,9 +145,9 @@ class DriverProcess:
         return self.status is None and not self._wait(0)
 
     def stop(self) -> int:
-        """Send SIGTERM, and SIGKILL if it does not end within STOP_TIMEOUT seconds.
+        """Stop the driver by SIGTERM, or by SIGKILL if it does not end within STOP_TIMEOUT seconds.
 
-        Returns the exit status; negative for a signal.
+        Returns the exit status; negative: the number of the signal that killed the process.
         """
         if self.running():
             os.kill(self.pid, signal.SIGTERM)

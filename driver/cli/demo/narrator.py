@@ -29,7 +29,8 @@ _ID: Final = re.compile(r"\b[0-9a-f]{12}-[0-9a-f]{32}\b")
 
 
 class Narrator:
-    """Prints the demo. The path `work` is abbreviated to `…` wherever it occurs.
+    """Prints the texts, calls and observations of the demo. The path `work` is abbreviated to `…`
+    wherever it occurs.
 
     `passed`: True until a check fails.
     """
@@ -65,7 +66,9 @@ class Narrator:
         self._row("→", rpc, self._pairs(list_fields(request)), style="bold cyan")
 
     def answer(self, milliseconds: float, response: Message, *, whole_ids: bool = False) -> None:
-        """Print a response. `whole_ids`: do not shorten ids."""
+        """Print a response and how many milliseconds the call took. `whole_ids`: do not shorten
+        ids.
+        """
         fields = list(list_fields(response)) or [("", "(empty response)")]
         self._timed("OK", milliseconds, self._pairs(fields, whole_ids=whole_ids), "green")
 

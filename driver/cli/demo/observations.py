@@ -17,9 +17,11 @@ Observation: TypeAlias = tuple[str, str]
 
 
 class Observations:
-    """Observes volumes on the machine.
+    """Reads from the kernel and the pool's directory what the driver has done to volumes, for the
+    demo to print.
 
-    `pool`: its directory; None: it is simulated, so only mount directories can be observed.
+    `pool`: the pool's directory; None: the pool is simulated, so only mount directories can be
+    observed.
     """
 
     def __init__(self, pool: Path | None) -> None:
@@ -27,7 +29,7 @@ class Observations:
 
     @property
     def real(self) -> bool:
-        """Whether the pool is on a real filesystem, and not simulated."""
+        """Return whether the pool is on a real filesystem, and not simulated."""
         return self._pool is not None
 
     def image(self, image_id: str) -> Iterator[Observation]:
@@ -46,7 +48,7 @@ class Observations:
             yield name, text
 
     def device(self, image_id: str) -> Iterator[Observation]:
-        """Yield the loop device of the image, if it has one."""
+        """Yield the loop device of the image, if the image has one."""
         if status := self._status(image_id):
             mode = "direct I/O" if loop.has_direct_io(status) else "page cache"
             yield str(status.path), f"{human(block.size(status.path))}, {mode}, attached to {IMAGE}"
@@ -67,7 +69,7 @@ class Observations:
             yield f"df {target}", f"{human(total)}, of which {human(free)} available"
 
     def used_bytes(self) -> int:
-        """Return the bytes in use on the pool's filesystem; 0 if it is simulated."""
+        """Return the bytes in use on the pool's filesystem; 0 if the pool is simulated."""
         if not self._pool:
             return 0
         stats = os.statvfs(self._pool)

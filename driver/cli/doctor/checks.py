@@ -67,7 +67,9 @@ def kernel(release: str) -> Finding:
 
 
 def loop_devices(dev: Path = Path("/dev"), sys_block: Path = Path("/sys/block")) -> Finding:
-    """Check that loop devices can be created and used."""
+    """Check that loop devices can be created and used. `dev`, `sys_block`: /dev and /sys/block,
+    except in tests.
+    """
     control = dev / "loop-control"
     if not control.exists():
         cure = "modprobe loop; in a container mount the host's /dev"
@@ -141,7 +143,7 @@ def kernel_filesystem(fs: FsType, known: str, modules: Path) -> Finding:
 def descriptors(hard: int) -> Finding:
     """Check that enough files can be open at the same time.
 
-    `hard`: the hard limit, to which the driver raises its own; negative: there is none.
+    `hard`: the hard limit, to which the driver raises its soft limit; negative: there is no limit.
     """
     subject, enough = "open files", 4096
     if hard < 0 or hard >= enough:
@@ -153,7 +155,7 @@ def descriptors(hard: int) -> Finding:
 def encryption(lacking: str | None) -> Finding:
     """Report whether volumes can be encrypted.
 
-    `lacking`: why they cannot, then a colon and what to do; None: they can.
+    `lacking`: why they cannot be encrypted, then a colon and what to do; None: they can be.
     """
     subject = "encryption"
     if not lacking:
@@ -165,7 +167,7 @@ def encryption(lacking: str | None) -> Finding:
 def io_limits(lacking: str | None) -> Finding:
     """Report whether IO limits can be enforced.
 
-    `lacking`: why they cannot, then a colon and what to do; None: they can.
+    `lacking`: why they cannot be enforced, then a colon and what to do; None: they can be.
     """
     subject = "IO limits"
     if not lacking:

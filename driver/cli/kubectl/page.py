@@ -35,8 +35,8 @@ _REMOTE: Final = ("cellar", "page", "--listen", "127.0.0.1:0", "--until-eof")
 async def show(kubectl: Sequence[str], pod: Any, *, container: str, listen: str) -> None:
     """Serve the page of the driver in `pod` at `listen`, until SIGINT or SIGTERM cancels it.
 
-    `kubectl`: the program, with options; `container`: of the driver; `listen`: HOST:PORT on this
-    machine. Raises: Failed if kubectl ends; asyncio.CancelledError.
+    `kubectl`: the program, with options; `container`: the driver's container; `listen`: HOST:PORT
+    on this machine. Raises: Failed if kubectl ends; asyncio.CancelledError.
     """
     if task := asyncio.current_task():
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -88,7 +88,8 @@ def find_pod(kubectl: Sequence[str], *, namespace: str, node: str) -> Any:
     """Return the driver's pod in which to run a command: a controller or, with `node`, the one on
     this node.
 
-    `namespace`: of the driver; "": any. Raises: Failed if there is none, or kubectl failed.
+    `namespace`: the driver's namespace; "": any. Raises: Failed if there is no such pod, or kubectl
+    failed.
     """
     component = "node" if node else "controller"
     scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]

@@ -19,8 +19,8 @@ def _name_cell(row: Row) -> str:
 
 
 def object_cell(namespace: str, name: str) -> str:
-    """Return the claim (or VolumeSnapshot, or pod of an inline volume) for which an image was
-    created.
+    """Return the text `namespace`/`name` of the claim (or VolumeSnapshot, or pod of an inline
+    volume) for which an image was created.
     """
     return f"{namespace}/{name}" if name else "-"
 

@@ -50,8 +50,9 @@ def describe(client: Client, volume_id: str) -> Row:
 
 
 def find_id(client: Client, reference: str) -> str:
-    """Return the id of the volume that `reference` names; see `references`. Raises: CallFailed,
-    typer.Exit.
+    """Return the id of the volume that `reference` names: NAMESPACE/CLAIM, the name of a
+    PersistentVolume, an id or its beginning. Raises: CallFailed; typer.Exit: there is no such
+    volume, or there are several.
     """
     if FULL_ID.match(reference):
         return reference

@@ -16,7 +16,7 @@ def find_volume(reference: str, rows: Iterable[Row]) -> Row:
     """Return the only volume of `rows` that `reference` names.
 
     `reference`: NAMESPACE/CLAIM, the name of a PersistentVolume, an id or its beginning. Raises:
-    LookupError: there is none, or there are several.
+    LookupError: there is no such volume, or there are several.
     """
     matching = [row for row in rows if _matches(reference, row)]
     exact = [row for row in matching if reference in {row["id"], row["name"]}]

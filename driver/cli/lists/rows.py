@@ -125,5 +125,7 @@ def _snapshot_row(snapshot: csi.Snapshot, record: cellar.Record, pool_names: dic
 
 
 def timestamp(seconds: float) -> str:
-    """Return a time in seconds since the epoch in ISO 8601 and UTC, or "" if it is 0 (unknown)."""
+    """Return a time in seconds since the epoch in ISO 8601 and UTC, or "" if `seconds` is 0
+    (unknown).
+    """
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""

@@ -52,8 +52,9 @@ _DESCENDING: Final = frozenset({SortKey.SIZE, SortKey.CREATED, SortKey.CONDITION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The conditions for rows to be printed. "" and None match any row; `ids` are those of
-    volumes.
+    """Which rows of a list are printed, and in which order. `pool`, `namespace`: "": any;
+    `unhealthy`: only volumes with faults; `ids`: only these volumes, None: all; `sort`: None: as
+    they arrive.
     """
 
     pool: str = ""

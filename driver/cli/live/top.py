@@ -47,13 +47,15 @@ def command(
 
 
 def read_io(client: Client) -> Io:
-    """Return the counters of all staged volumes by id. Raises: CallFailed."""
+    """Return the IO counters of all staged volumes by the volume's id. Raises: CallFailed."""
     answer = client.call(client.inspection.ListIo, inspect_pb2.ListIoRequest())
     return {f"{volume.volume_id}@{volume.node}": volume for volume in answer.volumes}
 
 
 def io_rows(before: Io, after: Io) -> list[Row]:
-    """Return the rates between two readings of the counters, the busiest volume first."""
+    """Return a row for each volume with its IO rates between two readings of the counters, the
+    busiest volume first.
+    """
     rows = [
         _rates(before[key], volume)
         for key, volume in after.items()
@@ -84,7 +86,7 @@ def _rates(old: inspect_pb2.VolumeIo, new: inspect_pb2.VolumeIo) -> Row:
 
 def call_rows(calls: Iterable[inspect_pb2.Call]) -> list[Row]:
     """Return a row for each RPC name: number of calls, number of failures, mean and longest
-    duration.
+    duration of the calls with that name.
     """
     by_name: dict[str, list[inspect_pb2.Call]] = {}
     for call in calls:

@@ -87,7 +87,7 @@ class StuckCopies:
     def find(self, copies: Mapping[str, Row], now: float) -> Iterator[Row]:
         """Yield a condition for each copy that has made no progress for half an hour.
 
-        `copies`: all running copies, by a key of each; `now`: seconds.
+        `copies`: all running copies, by a key of each; `now`: monotonic seconds.
         """
         before = self._seen
         seen: dict[str, tuple[int, float]] = {}

@@ -21,12 +21,12 @@ async def serve(
     on_start: Callable[[str], None],
     until_eof: bool = False,
 ) -> None:
-    """Serve the page of the driver to which `make_client` connects.
+    """Serve the web page that shows the driver to which `make_client` connects.
 
     `host`: a name or an address, without brackets; "": all. `port`: 0 for a free one. `on_start`:
     called with the page's URL. `until_eof`: also end when standard input does.
 
-    Raises: OSError, ValueError.
+    Raises: OSError: the address cannot be bound; ValueError: `host` is no address.
     """
     end = asyncio.Event()
     loop = asyncio.get_running_loop()

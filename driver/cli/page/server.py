@@ -40,8 +40,8 @@ MakeClient = Callable[[], Client]
 
 
 def make_app(make_client: MakeClient, host: str) -> web.Application:
-    """Return the application. `make_client`: returns a new client of the driver; `host`: the
-    address at which it listens, "": all.
+    """Return the web application that serves the page. `make_client`: returns a new client of the
+    driver; `host`: the address at which the application listens, "": all.
 
     Raises: ValueError if `host` is a name.
     """

@@ -42,10 +42,11 @@ Rows: TypeAlias = dict[str, Row]
 
 
 class Watcher:
-    """The last known state of a driver, and the browsers that follow it.
+    """Reads the state of a driver periodically, and sends its changes to the browsers that show the
+    page.
 
     To be used on the event loop only. `make_client`: returns a new client of the driver. The driver
-    is called as long as a browser follows, and once before.
+    is called as long as a browser shows the page, and once before.
     """
 
     def __init__(self, make_client: Callable[[], Client]) -> None:
@@ -82,7 +83,7 @@ class Watcher:
     async def follow(self) -> AsyncIterator[Event]:
         """Yield the whole state, then each change, as events; ends if the reader is too slow.
 
-        A change at the beginning may be sent twice.
+        The first changes may be yielded twice.
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING)
         self._followers.add(queue)

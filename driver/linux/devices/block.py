@@ -49,7 +49,7 @@ def is_read_only(device: Path) -> bool:
 def is_held(device: Path) -> bool:
     """Return whether a device is mounted in any mount namespace, or used by a device above it.
 
-    Such users have it open exclusively (O_EXCL). Raises: OSError.
+    Such a user has the device open exclusively (O_EXCL). Raises: OSError.
     """
     try:
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
@@ -63,7 +63,8 @@ def is_held(device: Path) -> bool:
 def writes(device: Path) -> int:
     """Return how many sectors (512 bytes) were written through a device since it exists.
 
-    Documentation/block/stat.rst, the 7th field. Raises: OSError.
+    The kernel's counter is the 7th field of /sys/block/NAME/stat (Documentation/block/stat.rst).
+    Raises: OSError.
     """
     number = os.stat(device).st_rdev
     return int(Path(sysfs(number), "stat").read_text("ascii").split()[6])
@@ -72,13 +73,14 @@ def writes(device: Path) -> int:
 def sysfs(number: int) -> str:
     """Return the /sys directory of the block device with the number (dev_t) `number`.
 
-    It exists as long as the device does.
+    The directory exists as long as the device does.
     """
     return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
 
 
 def flush(device: Path) -> None:
-    """Write out all data written through a device, so that it is durable in the image below.
+    """Write out all data written through a device, so that the data is durable in the image below
+    the device.
 
     Raises: OSError.
     """
@@ -89,7 +91,8 @@ def flush(device: Path) -> None:
 def flush_for_copy(device: Path) -> None:
     """Write out all data that a pod wrote to a device, so that its image can be copied.
 
-    Raises: Refused, if it cannot be written, because the pool is full or its disk failed; OSError.
+    Raises: Refused, if the data cannot be written, because the pool is full or its disk failed;
+    OSError.
     """
     try:
         flush(device)

@@ -32,7 +32,7 @@ READER: Final = "-ro"  # ends it if the layer cannot be written to, whatever BLK
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A device-mapper device."""
+    """A device-mapper device. `number`: dev_t; `suspended`: writes hang until it is resumed."""
 
     name: str
     uuid: str
@@ -43,7 +43,9 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class ThinPool:
-    """The state of a thin pool according to `dmsetup status`; sizes are in blocks of the pool."""
+    """The state of a thin pool according to `dmsetup status`; the sizes are in blocks of the pool.
+    `trouble`: why the kernel accepts no new data, "" if it does.
+    """
 
     metadata_used: int
     metadata_total: int
@@ -68,7 +70,7 @@ class ThinPool:
 
 
 def find(name: str) -> Mapped | None:
-    """Return the device-mapper device with this name, or None.
+    """Return the device-mapper device with this name; None: there is none.
 
     The kernel is asked: a device node of that name may be stale, or belong to another program.
     """
@@ -102,7 +104,9 @@ def create_layer(name: str, uuid: str, path: Path, *, read_only: bool) -> Mapped
 
 
 def extend_layer(name: str, path: Path, *, read_only: bool) -> None:
-    """Grow the layer `name` to the size of `path`. Raises: OSError."""
+    """Grow the device-mapper device `name`, which maps all of `path`, to the size of `path`.
+    Raises: OSError.
+    """
     flags = dm_ioctl.READ_ONLY if read_only else 0
     dm_ioctl.load(name, block.size(path), "linear", _linear_target(path), flags=flags)
     dm_ioctl.resume(name)
@@ -132,7 +136,9 @@ def suspended() -> tuple[Mapped, ...]:
 
 
 def resume(name: str) -> None:
-    """Resume a suspended device; if a new table was loaded, it becomes active. Raises: OSError."""
+    """Resume a suspended device; if a new table was loaded, the table becomes active. Raises:
+    OSError.
+    """
     dm_ioctl.resume(name)
 
 
@@ -160,7 +166,7 @@ def mapped_bytes(name: str) -> Bytes:
 
 def parse_thin_pool(text: str) -> ThinPool:
     """Parse the status of a thin pool: `0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `...
-    Fail`. Pure.
+    Fail`. No system call is made.
     """
     words = text.split()
     if words[3:4] == ["Fail"]:
@@ -173,8 +179,8 @@ def parse_thin_pool(text: str) -> ThinPool:
 
 
 def parse_mapped_bytes(text: str) -> Bytes:
-    """Parse the status of a thin volume, `0 204800 thin 9984 204799`, to its mapped bytes; of a
-    failed one the whole size. Pure.
+    """Return the mapped bytes in the status of a thin volume, `0 204800 thin 9984 204799`; of a
+    failed volume its whole size. No system call is made.
     """
     words = text.split()
     sectors = words[1] if words[3] == "Fail" else words[3]
@@ -182,8 +188,8 @@ def parse_mapped_bytes(text: str) -> Bytes:
 
 
 def layer_volume_id(number: int) -> str:
-    """Return the id of the volume whose layer has the device number (dev_t) `number`; "": it is no
-    layer.
+    """Return the id of the volume for which this driver created the device-mapper device with the
+    number (dev_t) `number` over its logical volume; "": it is another device.
     """
     try:
         uuid = Path(block.sysfs(number), "dm/uuid").read_text(encoding="utf-8").strip()
@@ -193,7 +199,9 @@ def layer_volume_id(number: int) -> str:
 
 
 def find_layer(volume_id: str) -> Mapped | None:
-    """Return the layer of the volume with the id `volume_id`; None: it is not attached."""
+    """Return the device-mapper device that this driver created over the logical volume of the
+    volume `volume_id`; None: the volume is not attached.
+    """
     devices = (_read(directory, Path("/dev", directory.name)) for directory in _BLOCKS.glob("dm-*"))
     uuids = {LAYER + volume_id, LAYER + volume_id + READER}
     return next((device for device in devices if device and device.uuid in uuids), None)

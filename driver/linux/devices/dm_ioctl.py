@@ -35,15 +35,17 @@ _SECTOR: Final = 512
 def create(name: str, uuid: str) -> int:
     """Create a device without a table, and return its number (dev_t).
 
-    Raises: OSError, EBUSY if its name or uuid is used.
+    Raises: OSError, EBUSY if another device has the name or uuid.
     """
     return _call(_CREATE, name, uuid=uuid)
 
 
 def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0) -> None:
-    """Load a table with one target over `length` bytes; `resume` makes it active.
+    """Load a table with one target over `length` bytes into the device `name`; `resume` makes the
+    table active.
 
-    `kind`, `parameters`: of the target, as in `dmsetup`. `flags`: READ_ONLY or 0. Raises: OSError.
+    `kind`, `parameters`: kind and parameters of the target, as in `dmsetup`. `flags`: READ_ONLY or
+    0. Raises: OSError.
     """
     text = parameters.encode() + b"\0"
     size = -(-(_TARGET.size + len(text)) // 8) * 8
@@ -52,7 +54,7 @@ def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0
 
 
 def resume(name: str) -> None:
-    """Resume a device; if a table was loaded, it becomes active. Raises: OSError."""
+    """Resume a device; if a table was loaded, the table becomes active. Raises: OSError."""
     _call(_RESUME, name)
 
 
@@ -62,10 +64,11 @@ def remove(name: str) -> None:
 
 
 def knows(kind: str) -> bool:
-    """Return whether the kernel supports the target `kind`, or can load a module for it.
+    """Return whether the kernel supports the device-mapper target `kind`, or can load a module for
+    it.
 
-    See get_target_version() in drivers/md/dm-ioctl.c; Linux 5.4. Raises: OSError, if the kernel has
-    no device-mapper.
+    Needs Linux 5.4 (get_target_version() in drivers/md/dm-ioctl.c). Raises: OSError, if the kernel
+    has no device-mapper.
     """
     try:
         _call(_GET_TARGET_VERSION, kind)

@@ -29,9 +29,10 @@ _BUSY_BACKOFF: Final = Backoff(0.001, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A bound loop device. `number`: its dev_t; `backing`: st_dev and st_ino of its file.
+    """The status of a bound loop device. `backing`: st_dev and st_ino of its file; `label`: the
+    text given when it was bound; `flags`: LO_FLAGS_*.
 
-    `blocked`: it is read-only, by BLKROSET or by its binding. `window`: offset and size limit, in
+    `blocked`: it refuses writes, by BLKROSET or by its binding. `window`: offset and size limit, in
     bytes, of the part of the file that it maps; both 0: the whole file.
     """
 
@@ -45,22 +46,23 @@ class Status:
 
     @property
     def read_only(self) -> bool:
-        """Whether the loop device was bound read-only."""
+        """Return whether the loop device was bound read-only."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_READ_ONLY)
 
     @property
     def autoclear(self) -> bool:
-        """Whether the kernel unbinds the loop device when its last user closes it."""
+        """Return whether the kernel unbinds the loop device when its last user closes it."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_AUTOCLEAR)
 
     @property
     def scans_partitions(self) -> bool:
-        """Whether the kernel searches for partitions on the loop device."""
+        """Return whether the kernel searches for partitions on the loop device."""
         return bool(self.flags & loop_ioctl.LO_FLAGS_PARTSCAN)
 
 
 def find(backing: tuple[int, int], folder: str = "") -> Status | None:
-    """Return the loop device bound to the file with these (st_dev, st_ino); None: there is none.
+    """Return the status of the loop device bound to the file with the (st_dev, st_ino) `backing`;
+    None: there is none.
 
     Asks the kernel about each device, about 10 us for each. `folder`: the name of the directory of
     the file, if no other volume's image has a directory of that name. Devices of images in other
@@ -123,11 +125,11 @@ def status(path: Path) -> Status | None:
 
 
 def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) -> None:
-    """Unbind a loop device, and wait at most `bound` seconds until it is unbound.
+    """Unbind a loop device, waiting at most `bound` seconds until it is unbound.
 
     No-op if it is not bound, or is bound to another file now. While other processes have the device
-    open, LOOP_CLR_FD returns 0 and the kernel unbinds the device when the last one closes it. As
-    this process may have it open (see loop_guard), its own descriptor is closed first.
+    open, LOOP_CLR_FD returns 0 and the kernel unbinds the device when the last one closes it. This
+    process's own descriptor (loop_guard) is closed first.
 
     After EBUSY it is retried for `busy_timeout` seconds, because a child of this process has copies
     of all descriptors between its vfork and its exec. Raises: OSError, EBUSY if it is in use.
@@ -148,9 +150,7 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
 
 
 def detach_when_closed(status: Status) -> None:
-    """Make the kernel unbind a device, which could not be detached, when its last user closes
-    it.
-    """
+    """Make the kernel unbind a loop device that is in use, when its last user closes it."""
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         info = loop_ioctl.read_info(node)
         if backing_inode(info) == status.backing:

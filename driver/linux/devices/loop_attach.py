@@ -24,12 +24,12 @@ def attach(  # noqa: PLR0913 - all that LOOP_CONFIGURE sets in one step
     discards: bool,
     direct_io: bool = True,
 ) -> loop.Status:
-    """Bind `image` to a free loop device with logical blocks of `block_size` bytes.
+    """Bind `image` to a free loop device with logical blocks of `block_size` bytes, and return the
+    device's status.
 
     `label`: for people, at most 63 bytes. `discards`: whether the device accepts discards.
-    `direct_io`: whether to use direct I/O on the file; if it is not possible with such blocks, the
-    kernel uses buffered I/O: see `loop.has_direct_io`. It is not checked whether `image` is bound
-    already: use `loop.find`.
+    `direct_io`: whether to use direct I/O on the file; if that is not possible with such blocks,
+    the kernel uses buffered I/O. The caller has checked that `image` is not bound already.
 
     Raises: Refused, if discards cannot be forbidden because /sys is read-only; OSError, EBUSY if no
     device is free.

@@ -24,7 +24,9 @@ _detached: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
 
 def remember(name: str) -> None:
-    """Remember a device that was detached, as one that is probably free."""
+    """Remember that the loop device `name` was detached, so that it is tried first for the next
+    image.
+    """
     _detached.appendleft(name)
 
 

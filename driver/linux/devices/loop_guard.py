@@ -21,8 +21,8 @@ _descriptors: Final[dict[int, int]] = {}  # descriptors by dev_t
 
 
 def keep_open(name: str, number: int) -> None:
-    """Keep the device `name` with the number (dev_t) `number` open from now on; no-op if it is
-    open.
+    """Keep the device `name` with the number (dev_t) `number` open from now on; no-op if this
+    process has it open already. While it is open, nobody can unbind it.
 
     Raises: OSError.
     """
@@ -33,7 +33,9 @@ def keep_open(name: str, number: int) -> None:
 
 
 def close(number: int) -> None:
-    """Close the device with the number (dev_t) `number`; no-op if it is not open."""
+    """Close the device with the number (dev_t) `number` that `keep_open` holds open; no-op if it is
+    not open.
+    """
     with _lock:
         if (node := _descriptors.pop(number, None)) is not None:
             os.close(node)

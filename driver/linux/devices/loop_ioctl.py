@@ -69,9 +69,10 @@ class LoopConfig(ctypes.Structure):
 
 
 def find_problem() -> str | None:
-    """Return why no loop device can be bound on this machine, and what to do; None: one can.
+    """Return why no loop device can be bound on this machine, and what to do; None: loop devices
+    can be bound.
 
-    Opening /dev/loop-control loads the kernel module, if that node exists.
+    The kernel module is loaded, by opening /dev/loop-control if that node exists.
     """
     try:
         os.close(os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC))
@@ -120,7 +121,7 @@ def read_info(node: int) -> LoopInfo64:
 
 
 class ignore_gone:  # noqa: N801 - as contextlib.suppress
-    """Ignore, in the `with` block, errors which mean that a loop device is missing, not bound, or
+    """Ignore errors of the `with` block which mean that a loop device is missing, not bound, or
     being removed.
     """
 
@@ -168,9 +169,9 @@ def forbid_discards(name: str) -> None:
     """Forbid discards on a loop device, and so also zeroing by punching holes (lo_fallocate checks
     the same limit).
 
-    No-op if they are forbidden. It is done through sysfs, because no ioctl does it, and no mount
-    option does, as fstrim and BLKDISCARD only check the limit. Raises: Refused, if /sys cannot be
-    written; OSError.
+    No-op if they are forbidden. The limit is set through sysfs, because no ioctl sets it; a mount
+    option would not stop fstrim and BLKDISCARD. Raises: Refused, if /sys cannot be written;
+    OSError.
     """
     if attribute(name, "queue/discard_max_bytes") == b"0":
         return
@@ -180,7 +181,7 @@ def forbid_discards(name: str) -> None:
 
 
 def encode_label(label: str) -> bytes:
-    """Return a label as bytes for lo_file_name.
+    """Return a label as bytes for the field lo_file_name of struct loop_info64.
 
     Raises: OSError, ENAMETOOLONG if it has more than 63 bytes.
     """

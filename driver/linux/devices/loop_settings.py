@@ -20,7 +20,8 @@ _TRIES: Final = 5
 
 
 def reset(status: Status, *, label: str) -> None:
-    """Restore the settings that LOOP_SET_STATUS64 and an early LOOP_CLR_FD can change.
+    """Restore the settings of a loop device that a pod with its device node can change (by
+    LOOP_SET_STATUS64 and LOOP_CLR_FD).
 
     Afterwards the device maps the whole file, has this label, and is not unbound when its last user
     closes it. No-op if it is bound to another file now. Before Linux 6.9 this also resets the
@@ -44,8 +45,8 @@ def reset(status: Status, *, label: str) -> None:
 
 
 def forbid_discards(status: Status) -> None:
-    """Forbid discards on the device; no-op if they are forbidden. Raises: Refused, if /sys cannot
-    be written.
+    """Forbid discards on the loop device, so that its file keeps its space; no-op if they are
+    forbidden. Raises: Refused, if /sys cannot be written.
     """
     loop_ioctl.forbid_discards(status.path.name)
 

@@ -39,7 +39,9 @@ _SEG: Final = "lv_uuid,stripes,chunk_size,zero,discards,seg_pe_ranges"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogicalVolume:
-    """A logical volume, as `lvm fullreport` reports it."""
+    """A logical volume, as `lvm fullreport` reports it. `pool`: the name of its thin pool, or "";
+    `health`: the problem that LVM reports, or "".
+    """
 
     name: str
     uuid: str
@@ -57,13 +59,16 @@ class LogicalVolume:
 
     @property
     def is_thin_pool(self) -> bool:
-        """Whether the logical volume is a thin pool, and not a volume."""
+        """Return whether the logical volume is a thin pool itself."""
         return {"thin", "pool"} <= self.layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeGroup:
-    """A volume group with its logical volumes, as `lvm fullreport` reports it."""
+    """A volume group with its logical volumes, as `lvm fullreport` reports it. `free_on`: the free
+    bytes of each disk; `mda_free`, `mda_size`: bytes of LVM's metadata area; `trouble`: why it
+    cannot be used, or None.
+    """
 
     name: str
     uuid: str
@@ -86,7 +91,9 @@ class VolumeGroup:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A physical volume, as `lvm pvs` reports it."""
+    """A disk that is a physical volume of LVM, as `lvm pvs` reports it. `group`, `group_uuid`: its
+    volume group; "": it is in none.
+    """
 
     path: Path
     group: str
@@ -95,7 +102,8 @@ class Disk:
 
 
 def change(disks: Sequence[Path], verb: str, *words: str) -> None:
-    """Run one LVM command that changes the volume group on these disks. `verb`: such as lvcreate.
+    """Run one LVM command that changes the volume group on these disks. `verb`: the command, such
+    as lvcreate; `words`: its arguments.
 
     Raises: CommandError, CommandTimeout.
     """
@@ -124,7 +132,7 @@ def report(disks: Sequence[Path], group: str) -> VolumeGroup:
 
 
 def parse_report(text: str) -> VolumeGroup:
-    """Parse the output of `lvm fullreport` for one group. Pure."""
+    """Parse the output of `lvm fullreport` for one group. No command is run."""
     [section] = json.loads(text)["report"]
     [row] = section["vg"]
     extent_size = int(row["vg_extent_size"])
@@ -175,7 +183,9 @@ def metadata_size(disks: Sequence[Path], thin_pool: str) -> Bytes:
 
 
 def parse_physical_extents(text: str) -> Mapping[str, tuple[str, ...]]:
-    """Parse the output of `lvm lvs`, which has a row for each segment. Pure."""
+    """Return the physical extents of each logical volume, by its name, in the output of `lvm lvs`,
+    which has a row for each segment. No command is run.
+    """
     [section] = json.loads(text)["report"]
     ranges = _ranges(section["lv"], "lv_name")
     return {name.strip("[]"): extents for name, extents in ranges.items()}
@@ -191,7 +201,7 @@ def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
 
 
 def parse_disks(text: str) -> tuple[Disk, ...]:
-    """Parse the output of `lvm pvs`. Pure."""
+    """Parse the output of `lvm pvs`. No command is run."""
     [section] = json.loads(text)["report"]
     return tuple(
         Disk(Path(row["pv_name"]), row["vg_name"], row["vg_uuid"], bool(row["vg_exported"]))

@@ -30,10 +30,11 @@ _FABRICS: Final = frozenset({"tcp", "rdma", "fc", "loop"})  # Documentation/ABI:
 
 
 class Disks:
-    """The block devices of this machine that LVM may use, as of the creation of this object.
+    """The block devices of this machine that LVM may use, at the moment when this object is
+    created.
 
     `named`: paths of devices, patterns of such paths, and files to which loop devices are bound; if
-    it is empty, all disks of this machine may be used. `more`: further paths, in addition.
+    `named` is empty, all disks of this machine may be used. `more`: further paths, in addition.
     """
 
     def __init__(self, named: Sequence[str], more: Sequence[str] = ()) -> None:
@@ -46,7 +47,7 @@ class Disks:
         """Return those of the usable devices that have an LVM label; no other device is opened.
 
         Of a disk and a device made of it (multipath, a mirror) only the uppermost is returned.
-        Raises: OSError, if this process lacks the resources to find out.
+        Raises: OSError, if this process lacks resources, e.g. has too many open files.
         """
         labelled = {
             name
@@ -61,13 +62,13 @@ class Disks:
 
     def refusals(self) -> str:
         """Return a text about devices that were configured by their own path and may not be used,
-        with the reasons; "": there are none.
+        with the reasons; "": there are no such devices.
         """
         reasons = ((name, self.exclusion_reason(name)) for name in sorted(self._named))
         return ", ".join(f"/dev/{name} {reason}" for name, reason in reasons if reason)
 
     def exclusion_reason(self, name: str) -> str | None:
-        """Return why LVM may not use the device with this kernel name; None: it may."""
+        """Return why LVM may not use the device with this kernel name; None: LVM may use it."""
         return self._tenant_reason(name) or self._unnamed_reason(name)
 
     def _tenant_reason(self, name: str) -> str | None:
@@ -101,8 +102,8 @@ class Disks:
 
 
 def disk_identities(disks: Iterable[Path]) -> tuple[str, ...]:
-    """Return a text for each disk that changes when another disk gets its name; empty if that is
-    unknown.
+    """Return a text for each disk that changes when another disk gets its name; empty if the kernel
+    gives no such text.
 
     The text is the kernel's diskseq, a count of all disks: Documentation/ABI/stable/sysfs-block,
     since Linux 5.15.

@@ -26,8 +26,8 @@ _AREA: Final = struct.Struct("<QQ")  # offset, size; a list ends with zeros
 def has_label(device: Path) -> bool:
     """Return whether a device has an LVM label.
 
-    False also if it cannot be read: no medium, no permission. Raises: OSError, if this process
-    lacks the resources to find out (see errnos.EXHAUSTED).
+    False also if the device cannot be read: no medium, no permission. Raises: OSError, if this
+    process lacks resources, e.g. has too many open files.
     """
     try:
         return _label(_read(device, 0)) is not None
@@ -38,7 +38,8 @@ def has_label(device: Path) -> bool:
 
 
 def read_headers(disks: Iterable[Path]) -> bytes:
-    """Return the metadata headers on these disks, which change with every change of their group.
+    """Return the headers of LVM's metadata on these disks, which change with every change of the
+    volume group.
 
     Raises: OSError, if one of them is missing, or has lost its label.
     """

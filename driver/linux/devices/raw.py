@@ -26,9 +26,9 @@ _ZEROS: Final = bytes(_CHUNK)
 
 
 def zero(device: Path, start: Bytes, length: Bytes) -> None:
-    """Zero `length` bytes at `start`, durably.
+    """Zero `length` bytes of a device from byte `start` on, durably.
 
-    A device that supports it does so without writing. Raises: OSError.
+    If the device supports it, nothing is written. Raises: OSError.
     """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -56,7 +56,8 @@ def _zero_unmapped(device: Path, start: Bytes, length: Bytes) -> bool:
 
 
 def discard(device: Path, start: Bytes, length: Bytes) -> bool:
-    """Discard `length` bytes at `start`. Returns False if the device does not support it.
+    """Discard `length` bytes of a device from byte `start` on. Returns False if the device does not
+    support it.
 
     What the range reads as afterwards depends on the device. Raises: OSError.
     """
@@ -93,7 +94,8 @@ def drop_cache(device: Path) -> None:
 
 
 def written_extents(device: Path, size: Bytes) -> Iterator[Extent]:
-    """Yield the extents of the first `size` bytes that are not all zeros, in order.
+    """Yield the extents of the device's first `size` bytes that contain other bytes than zeros, in
+    order.
 
     All bytes are read, with direct I/O, and compared in units of 64 KiB. Raises: OSError.
     """

@@ -19,9 +19,9 @@ def devices_above(number: int) -> tuple[int, ...]:
 def mapper_node(number: int) -> Path:
     """Return the device node of an open container with the number (dev_t) `number`.
 
-    cryptsetup creates it in /dev/mapper. If the container in which this process runs has another
-    /dev without it, the kernel's own name is returned. Raises: OSError, if the device does not
-    exist.
+    cryptsetup creates that node in /dev/mapper. If the container in which this process runs has
+    another /dev without it, the kernel's own name is returned. Raises: OSError, if the device does
+    not exist.
     """
     name_file = Path(block.sysfs(number), "dm/name")
     node = Path("/dev/mapper", name_file.read_text().strip())

@@ -19,8 +19,8 @@ BUFFER: Final = 1 << 20  # bytes that wait for us; a burst of 1,000 attaches is 
 
 
 def watch(on_event: Callable[[str, str], None]) -> Callable[[], None]:
-    """Call `on_event(action, device name)` in a thread for each block event. Returns a function
-    that ends the thread.
+    """Call `on_event(action, device name)` in a thread for each change of a block device that the
+    kernel reports. Returns a function that ends the thread.
 
     `on_event` must not raise, and must be quick. If the kernel had to drop events,
     `on_event("change", "")` is called: any device may have changed.

@@ -23,27 +23,31 @@ _BLOCK: Final = 4 * KIB  # a multiple of all logical block sizes that direct I/O
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A limit in bytes per second. `now`, `sleep`: functions of the clock."""
+    """A limit of the speed of reading, in bytes per second. `now`: returns monotonic seconds;
+    `sleep`: waits for some seconds.
+    """
 
     limit: Bytes
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
     def pace(self, began: float, done: Bytes) -> None:
-        """Sleep as long as `done` bytes since the time `began` exceed the rate."""
+        """Sleep until `done` bytes since the time `began` (by `now`) do not exceed the limit any
+        more.
+        """
         ahead = began + done / self.limit - self.now()
         if ahead > 0:
             self.sleep(ahead)
 
 
 def ignore_progress(_done: Bytes) -> None:
-    """Do nothing; the default for `on_progress`."""
+    """Do nothing: for callers to whom nobody wants the progress reported."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a disk for reading past the page cache, not exclusively, for the duration of the `with`
-    block. Raises: OSError.
+    """Open a disk for reading past the page cache, not exclusively, and yield its descriptor; it is
+    closed at the end of the `with` block. Raises: OSError.
     """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
     try:
@@ -54,9 +58,9 @@ def opened(path: Path) -> Iterator[int]:
 
 def find_signature(fd: int, size: Bytes) -> str:
     """Return a text about the signature or other data in the places of a disk where formats have
-    signatures; "": there is only zeros.
+    signatures; "": there are only zeros.
 
-    `fd`: the disk, opened with O_DIRECT. `size`: of the disk in bytes. Raises: Refused, if it
+    `fd`: the disk, opened with O_DIRECT. `size`: of the disk in bytes. Raises: Refused, if the disk
     cannot be read.
     """
     chunks = {span.start: read(fd, span) for span in signatures.signature_spans(size)}
@@ -78,11 +82,12 @@ def find_signature(fd: int, size: Bytes) -> str:
 def find_data(
     fd: int, size: Bytes, rate: Rate, on_progress: Callable[[Bytes], None] = ignore_progress
 ) -> str:
-    """Read the whole disk, and return a text about the first bytes that are not zeros; "": there
-    are none.
+    """Read the whole disk, and return a text about the first bytes that are not zeros; "": all
+    bytes are zeros.
 
-    `fd`: the disk, opened with O_DIRECT. `size`: of the disk in bytes. `on_progress`: called with
-    the number of bytes read so far. Raises: Refused, if a part cannot be read.
+    `fd`: the disk, opened with O_DIRECT. `size`: of the disk in bytes. `rate`: how fast to read.
+    `on_progress`: called with the number of bytes read so far. Raises: Refused, if a part cannot be
+    read.
     """
     began = rate.now()
     with mmap.mmap(-1, CHUNK) as page:
@@ -98,8 +103,8 @@ def find_data(
 
 
 def read(fd: int, span: Span) -> bytes:
-    """Return the bytes of a part of the disk that is open as `fd`. Raises: Refused, if it cannot be
-    read.
+    """Return the bytes of a part of the disk that is open as `fd`. Raises: Refused, if that part
+    cannot be read.
     """
     length = -(-span.length // _BLOCK) * _BLOCK
     with mmap.mmap(-1, length) as page:

@@ -27,7 +27,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDevice:
-    """The properties of a block device of this machine, at the moment when they were read."""
+    """The properties of a block device of this machine, at the moment when they were read.
+    `number`: dev_t; `transport`: its bus, e.g. "nvme"; `links`: the names that udev gave it.
+    """
 
     name: str  # the kernel's, as in sda
     number: int  # dev_t
@@ -56,10 +58,12 @@ class BlockDevice:
 
     @property
     def path(self) -> Path:
-        """The device node with the kernel's name."""
+        """Return the device node with the kernel's name."""
         return Path("/dev", self.name.replace("!", "/"))
 
     @property
     def best_path(self) -> Path:
-        """A path that leads to the same disk after a reboot, if there is one; else `path`."""
+        """Return a path that leads to the same disk after a reboot; if there is none, the device
+        node.
+        """
         return self.links[0] if self.links else self.path

@@ -24,11 +24,11 @@ _TIMEOUT: Final = 10.0  # seconds
 
 @contextmanager
 def covered(disk: HeldDisk) -> Iterator[Path]:
-    """Bind a loop device to the whole disk, and yield its path. At the end of the `with` block all
-    writes are durable.
+    """Bind a loop device to the whole disk, and yield the loop device's path. At the end of the
+    `with` block all writes are durable, and it is unbound.
 
-    If this process is killed, the kernel unbinds it. Raises: Failed, if it cannot be unbound;
-    OSError.
+    If this process is killed, the kernel unbinds the loop device. Raises: Failed, if it cannot be
+    unbound; OSError.
     """
     status = loop_attach.attach(
         disk.path,

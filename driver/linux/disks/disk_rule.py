@@ -21,8 +21,9 @@ _BETWEEN: Final = re.compile(r":(?=/)")  # paths; a colon inside of one is never
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRule:
-    """The conditions that a disk must meet to be selected. `path`: of the disk or of a link to it;
-    several are separated by `:`.
+    """The conditions that a disk must meet to be selected. `size_min`: the smallest size in bytes;
+    `rotational`: None: either; `path`: a path of the disk or of a link to it; several are separated
+    by `:`.
 
     `model` and `path` may have the wildcards of fnmatch(3); "" matches any disk.
     """
@@ -34,7 +35,7 @@ class DiskRule:
 
     @property
     def named_paths(self) -> tuple[str, ...]:
-        """The paths without wildcards, which name single disks."""
+        """Return the rule's paths without wildcards, each of which names a single disk."""
         return tuple(path for path in self._paths if path and not _PATTERN.search(path))
 
     @property
@@ -42,7 +43,7 @@ class DiskRule:
         return _BETWEEN.split(self.path)
 
     def names(self, device: BlockDevice) -> bool:
-        """Return whether one of the paths without wildcards leads to this disk."""
+        """Return whether one of the rule's paths without wildcards leads to this disk."""
         return any(self.leads_to(path, device) for path in self.named_paths)
 
     def selects(self, device: BlockDevice) -> bool:
@@ -63,12 +64,14 @@ class DiskRule:
 
     @staticmethod
     def leads_to(path: str, device: BlockDevice) -> bool:
-        """Return whether `path`, without wildcards, is that of the device or of a link to it."""
+        """Return whether `path`, without wildcards, is a path of the device or of a link to it."""
         return os.path.realpath(path) == str(device.path) or path in map(str, device.links)
 
 
 def parse_rule(text: str) -> DiskRule:
-    """Parse a rule in the form FORM. Raises: ValueError, Invalid."""
+    """Parse a rule such as `model=PATTERN;sizeMin=SIZE`, the conditions that a disk must meet.
+    Raises: ValueError: it has another form; Invalid: a size is malformed.
+    """
     pairs = dict[str, str]()
     for part in text.split(";"):
         key, equals, value = part.partition("=")

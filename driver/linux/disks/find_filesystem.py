@@ -57,10 +57,10 @@ class FoundFilesystem:
 
 
 def find(source: DiskSource) -> FoundFilesystem:
-    """Return the only filesystem that the source names.
+    """Return the filesystem that `source` names.
 
-    Raises: PoolUnavailable, if there is none, there are several, or a path leads to a filesystem
-    without the label of a pool; OSError.
+    Raises: PoolUnavailable, if there is no such filesystem, there are several, or a path leads to a
+    filesystem without the label of a pool; OSError.
     """
     if not source.key:
         return _at_path(Path(source.value))
@@ -85,7 +85,9 @@ def exists(source: DiskSource) -> bool:
 
 
 def read(path: Path) -> FoundFilesystem | None:
-    """Return the filesystem on a device; None: it has no ext4, xfs or btrfs. Raises: OSError."""
+    """Return the filesystem on a device; None: the device has no ext4, xfs or btrfs. Raises:
+    OSError.
+    """
     block = superblock.read(path)
     if block is None:
         return None

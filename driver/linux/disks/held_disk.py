@@ -30,7 +30,9 @@ _LOCK_TIMEOUT: Final = 5.0  # seconds; udevd locks a disk while it probes it
 
 @dataclass(frozen=True, slots=True)
 class HeldDisk:
-    """A disk and the descriptor that holds it open, for reading and writing past the page cache."""
+    """A disk that this process has open exclusively, so that nobody else can mount or use it. `fd`:
+    its descriptor, for reading and writing past the page cache; `size`: in bytes.
+    """
 
     device: BlockDevice
     fd: int
@@ -38,15 +40,16 @@ class HeldDisk:
 
     @property
     def path(self) -> Path:
-        """A path that leads to the held device even if its name leads elsewhere now; for this
-        process only.
+        """Return a path that leads to the held disk even if the disk's name leads elsewhere now;
+        valid in this process only.
         """
         return Path(f"/proc/self/fd/{self.fd}")
 
 
 @contextmanager
 def hold(device: BlockDevice) -> Iterator[HeldDisk]:
-    """Hold the disk for the duration of the `with` block. Nothing is written.
+    """Open the disk exclusively for the duration of the `with` block, so that nobody else can mount
+    or use it. Nothing is written.
 
     Raises: Refused, if it is in use; the text names the user. OSError.
     """

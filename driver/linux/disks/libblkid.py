@@ -19,10 +19,11 @@ _NAMES: Final = ("TYPE", "PTTYPE", "USAGE", "LABEL", "UUID")
 
 
 def probe(device: Path) -> str:
-    """Return in a few words what blkid recognizes on the device; "": nothing at all.
+    """Return in a few words which filesystem, partition table or other format blkid recognizes on
+    the device; "": it recognizes nothing.
 
-    Several or contradicting results count as recognized. Raises: Failed, if the probe failed, or
-    blkid is not installed.
+    Several contradicting formats count as recognized. Raises: Failed, if the probe failed, or blkid
+    is not installed.
     """
     words = ["blkid", "--probe", "--output", "export", str(device)]
     try:

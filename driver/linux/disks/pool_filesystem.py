@@ -31,7 +31,8 @@ def filesystem_label(pool: str) -> str:
 
 
 def make(path: Path, fs: FsType, label: str, device: BlockDevice) -> None:
-    """Create the filesystem on `path`, which maps the disk `device`. Nothing is discarded.
+    """Create a filesystem of the type `fs` with this label on `path`, which maps the disk `device`.
+    Nothing is discarded.
 
     Raises: Failed, if mkfs fails or this kernel cannot mount the result; OSError.
     """
@@ -46,7 +47,7 @@ def make(path: Path, fs: FsType, label: str, device: BlockDevice) -> None:
 def opened(path: Path, fs: FsType) -> Iterator[Path]:
     """Open the filesystem on `path` without mounting it anywhere, and yield a path to its root.
 
-    If this process is killed, the kernel releases it. Raises: OSError.
+    If this process is killed, the kernel releases the filesystem. Raises: OSError.
     """
     root = fsopen.mount_detached(fs, options=(f"source={path}",))
     try:

@@ -19,9 +19,9 @@ _BOUND: Final = 5.0  # seconds for which writers may stand still
 def grow_filesystem(location: Path) -> tuple[Bytes, Bytes]:
     """Grow the filesystem mounted at `location` to its device; no-op if it has that size.
 
-    Returns its size in bytes before and afterwards, according to statvfs(3). Raises: Refused:
-    `location` is no mount point, or its filesystem cannot be grown while mounted; Busy, Unusable,
-    Failed: it has its old size; StillRunning: the kernel is still growing it; OSError.
+    Returns the filesystem's size in bytes before and afterwards, according to statvfs(3). Raises:
+    Refused: `location` is no mount point, or its filesystem cannot be grown while mounted; Busy,
+    Unusable, Failed: it has its old size; StillRunning: the kernel is still growing it; OSError.
     """
     mount = mount_points.mounted_at(location)
     if mount is None:

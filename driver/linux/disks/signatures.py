@@ -61,7 +61,8 @@ def signature_spans(size: Bytes) -> tuple[Span, ...]:
 
 
 def name_signature(read: Callable[[Bytes, Bytes], bytes], size: Bytes) -> str:
-    """Return a text with the first known signature on a disk and its offset; "": there is none.
+    """Return a text with the first known signature on a disk and its offset; "": there is no known
+    signature.
 
     `read(start, length)` returns the bytes of the disk, which has `size` bytes.
     """

@@ -21,10 +21,12 @@ _UDEV: Final = ("systemd-udevd ", "(udev-worker) ", "udevd ")  # look at every d
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The users of all devices, by device number (dev_t), at the moment when they were read.
+    """Who uses the block devices of this machine, by device number (dev_t), at the moment when that
+    was read.
 
-    `mounts`: in this mount namespace. `loops`: loop devices that are bound to a device. `paths`:
-    the number of devices that lead to the medium with a world-wide id.
+    `mounts`: the mounts of a device in this mount namespace. `swaps`: the devices that are swap
+    space. `loops`: the name of a loop device that is bound to the device. `paths`: the number of
+    devices that lead to the medium with a world-wide id.
     """
 
     mounts: Mapping[int, Sequence[Mount]]
@@ -34,9 +36,7 @@ class Usage:
 
 
 def read_usage(devices: Sequence[BlockDevice]) -> Usage:
-    """Find out who uses the devices of this machine, all of which are in `devices`. Raises:
-    OSError.
-    """
+    """Find out who uses `devices`, which are all devices of this machine. Raises: OSError."""
     loops = {loop.read_parent(status.path): status.path.name for status in loop.list_bound()}
     wholes = (device for device in devices if device.kind is Kind.DISK and not device.hidden)
     return Usage(
@@ -48,13 +48,13 @@ def read_usage(devices: Sequence[BlockDevice]) -> Usage:
 
 
 def tenant_reason(device: BlockDevice) -> str:
-    """Return why a pod may be able to write to the device; "": no pod is."""
+    """Return why a pod may be able to write to the device; "": no pod can."""
     return lvm_disks.Disks([os.fspath(device.path)]).exclusion_reason(device.name) or ""
 
 
 def processes(device: BlockDevice) -> tuple[str, ...]:
     """Return texts that name the other processes which have the device open, as far as this process
-    can see them; see `holders`.
+    can see them.
     """
     own = f"(pid {os.getpid()}"
     return tuple(

@@ -31,8 +31,8 @@ _TIMEOUT: Final = 300.0  # seconds
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
     """Return options and values for mkfs.btrfs. `block_size`: of the device, in bytes.
 
-    Older versions of it make sectors as large as a page. Newer ones make a block group tree, which
-    needs kernel 6.1; no other of their defaults does. Raises: CommandError.
+    The options are needed because older versions of mkfs.btrfs make sectors as large as a page, and
+    newer ones make a block group tree, which needs kernel 6.1. Raises: CommandError.
     """
     if version("mkfs.btrfs") >= _WITH_BLOCK_GROUP_TREE:
         return {"-s": "4096", "-O": "^block-group-tree"}
@@ -40,14 +40,14 @@ def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - th
 
 
 def new_uuid(path: Path, block_size: Bytes) -> None:
-    """Give a btrfs a new UUID by writing its superblocks; a log in it is replayed at the first
-    mount.
+    """Give the btrfs on `path` a new UUID by writing its superblocks; a log in it is replayed at
+    the first mount.
 
-    If its layout is unfamiliar (UnfamiliarError), btrfstune does it. As btrfstune drops a log, the
-    log is replayed before, by a mount with the old UUID, which a kernel before 6.7 refuses while
-    the source is mounted. That concerns only the mkfs option --csum xxhash.
+    If this program does not know the layout (with the mkfs option --csum xxhash), btrfstune gives
+    the UUID. As btrfstune drops a log, the log is replayed before, by a mount with the old UUID,
+    which a kernel before 6.7 refuses while the source is mounted.
 
-    `block_size`: of the loop device for that mount, in bytes. Raises: OSError, CommandError.
+    `block_size`: that of the loop device for that mount, in bytes. Raises: OSError, CommandError.
     """
     try:
         btrfs_uuid.new_uuid(path)
@@ -62,8 +62,9 @@ def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
     Always returns False, because nothing has to be written out: a power cut leaves the whole
-    transaction or nothing of it. Raises: Busy, if it is being balanced or resized; Unusable, if
-    free space is lacking below the device; StillRunning; OSError.
+    transaction or nothing of it. `fd`: a descriptor of its root directory. Raises: Busy, if it is
+    being balanced or resized; Unusable, if free space is lacking below the device; StillRunning;
+    OSError.
     """
     if not (rest := _growable(device, _total(fd))):
         return False

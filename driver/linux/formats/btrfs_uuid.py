@@ -42,9 +42,10 @@ _SUMS: Final[dict[int, Callable[[bytes], bytes]]] = {
 
 
 def new_uuid(path: Path) -> None:
-    """Write a new UUID into all superblocks, durably.
+    """Write a new UUID into all superblocks of the btrfs on `path`, durably.
 
-    Raises: UnfamiliarError, and nothing was written; OSError.
+    Raises: UnfamiliarError, if this program does not know the layout: then nothing was written;
+    OSError.
     """
     rewrite(path, lambda fd: _new_superblocks(fd, uuid.uuid4().bytes))
 

@@ -10,7 +10,7 @@ MASK: Final = 0xFFFFFFFF
 
 
 def crc32c(*pieces: bytes) -> int:
-    """Return the checksum of the concatenated `pieces`; takes about 50 ns for each byte."""
+    """Return the CRC-32C checksum of the concatenated `pieces`; takes about 50 ns for each byte."""
     crc = MASK
     for piece in pieces:
         crc = _continue(crc, piece)
@@ -18,10 +18,11 @@ def crc32c(*pieces: bytes) -> int:
 
 
 def changed_bits(difference: bytes, behind: int) -> int:
-    """Return the bits that change in the checksum of data into which `difference` is XORed.
+    """Return which bits of the CRC-32C of some data change if `difference` is XORed into a part of
+    the data.
 
-    CRC is linear, so they do not depend on the data. `behind`: how many bytes follow the changed
-    ones; it takes no longer with more of them, but for the first time.
+    CRC is linear, so the bits do not depend on the data. `behind`: how many bytes of the data
+    follow that part.
     """
     state = _continue(0, difference)
     changed = 0

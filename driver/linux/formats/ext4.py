@@ -44,8 +44,8 @@ def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - bl
 def new_uuid(path: Path, block_size: Bytes) -> None:  # noqa: ARG001 - no device is needed
     """Give an ext4 a new UUID. `block_size` is ignored: no loop device is needed.
 
-    The journal is replayed first, because a later replay would restore the old UUID. If the layout
-    is unfamiliar (UnfamiliarError), tune2fs does it. Raises: OSError, CommandError.
+    The journal is replayed first, because a later replay would restore the old UUID. If this
+    program does not know the layout, tune2fs gives the UUID. Raises: OSError, CommandError.
     """
     before = superblock.read(path)
     if before and not before.clean:
@@ -84,7 +84,7 @@ def repair(device: Path) -> None:
     """Repair what e2fsck repairs without asking; no-op if the filesystem is mounted or the device
     read-only.
 
-    Raises: Refused, if more damage is left, which a person must decide about; OSError.
+    Raises: Refused, if damage is left about which a person must decide; OSError.
     """
     if not _is_free(device):
         return
@@ -100,9 +100,9 @@ def repair(device: Path) -> None:
 def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    Always returns False, because nothing has to be written out: the change is in the journal.
-    Raises: Refused, if the kernel does not permit it; Unusable, if free space is lacking below the
-    device; StillRunning; OSError.
+    `fd`: a descriptor of its root directory. Always returns False, because nothing has to be
+    written out: the change is in the journal. Raises: Refused, if the kernel does not permit it;
+    Unusable, if free space is lacking below the device; StillRunning; OSError.
     """
     block_size = os.fstatvfs(fd).f_bsize
     blocks = block.size(device) // block_size
@@ -123,8 +123,7 @@ def grow(fd: int, device: Path) -> bool:
 def growable_bytes(device: Path, target: Path) -> Bytes:  # noqa: ARG001 - the superblock says it
     """Return by how many bytes the filesystem on `device` can grow to fill it.
 
-    0 if the rest of the device is too small for the inodes, bitmaps and some blocks of another
-    group. Raises: OSError.
+    0 if the rest of the device is too small for another block group. Raises: OSError.
     """
     found_superblock = superblock.read(device)
     rest = block.size(device) - found_superblock.size if found_superblock else 0
@@ -142,13 +141,14 @@ def _blocks(device: Path, block_size: Bytes) -> int:
 
 
 def grow_unmounted(device: Path, rest: Bytes) -> None:
-    """Grow an unmounted ext4, if this process may not grow a mounted one; else a no-op.
+    """Grow an unmounted ext4, if the kernel does not let this process grow a mounted one; else a
+    no-op.
 
-    `rest`: bytes of the device beyond the filesystem. It is not the usual way, because it needs an
-    e2fsck.
+    `rest`: bytes of the device beyond the filesystem. Growing an unmounted ext4 needs an e2fsck
+    first.
 
-    Raises: Unusable, CommandError, if it does not grow: then it is unchanged, since all blocks that
-    resize2fs overwrites are kept in memory until it has ended.
+    Raises: Unusable, CommandError, if the filesystem does not grow: then it is unchanged, since all
+    blocks that resize2fs overwrites are kept in memory until it has ended.
     """
     if rest < _BLOCK or _may_grow_mounted() or not _is_free(device):
         return

@@ -33,7 +33,9 @@ _PAGE: Final = 4 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The bytes that mkfs writes into a sparse image, without pages of zeros."""
+    """The bytes that mkfs writes into a sparse image, without pages of zeros: `runs`, and the
+    `superblocks`, which get a new UUID in each copy. `captured`: monotonic seconds.
+    """
 
     captured: float  # monotonic seconds
     runs: list[Run]
@@ -41,11 +43,12 @@ class Template:
 
     @property
     def weight(self) -> Bytes:
-        """The bytes of memory that the template occupies."""
+        """Return how many bytes of memory the template occupies."""
         return sum(len(data) for _, data in self.runs)
 
     def write(self, path: Path) -> None:
-        """Write the template into a file that reads as zeros, with a new UUID; not synced.
+        """Write the template into a file that reads as zeros, with a new UUID; the file is not
+        synced.
 
         Raises: OSError.
         """
@@ -61,14 +64,17 @@ class Template:
 
 
 class Templates:
-    """The templates of the last _LIFE seconds, by size and by the options of mkfs. Thread-safe."""
+    """Makes ext4 filesystems in new images by copying what mkfs wrote into an earlier image of the
+    same size with the same options (a template). Templates are kept for some time. Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._kept: dict[tuple[Bytes, tuple[str, ...]], Template] = {}
 
     def make(self, path: Path, size: Bytes, words: Sequence[str], mkfs: Mkfs) -> None:
-        """Create a filesystem in the new sparse file `path` of `size` bytes, as `mkfs(path)` would.
+        """Create the filesystem that `mkfs(path)` would create in the new sparse file `path` of
+        `size` bytes.
 
         `words`: the options and values that `mkfs` uses, which identify the template together with
         the size. Raises: what `mkfs` raises; OSError.
@@ -104,8 +110,8 @@ class Templates:
 def capture(size: Bytes, mkfs: Mkfs) -> Template | None:
     """Run `mkfs` on a sparse file of `size` bytes in memory, and return what it wrote.
 
-    None: its filesystem has features that `ext4_uuid` does not know. Raises: what `mkfs` raises;
-    OSError.
+    None: the filesystem has features with which a new UUID cannot be written into the template.
+    Raises: what `mkfs` raises; OSError.
     """
     fd = os.memfd_create("template", os.MFD_CLOEXEC)
     try:

@@ -41,9 +41,10 @@ Read = Callable[[Bytes, Bytes], bytes]  # how many bytes, from where
 
 
 def new_uuid(path: Path) -> None:
-    """Write a new UUID into all superblocks, durably.
+    """Write a new UUID into all superblocks of the ext4 on `path`, durably.
 
-    Raises: UnfamiliarError, and nothing was written; OSError.
+    Raises: UnfamiliarError, if this program does not know the layout: then nothing was written;
+    OSError.
     """
 
     def new_superblocks(fd: int) -> Iterator[Block]:
@@ -54,7 +55,7 @@ def new_uuid(path: Path) -> None:
 
 
 def superblocks(read: Read) -> list[Block]:
-    """Return the first superblock and all its backups, after verifying each.
+    """Return the first superblock of an ext4 and all its backups, after verifying each.
 
     `read`: returns a range of bytes of the filesystem. Raises: UnfamiliarError, if one is damaged,
     of another filesystem, or has features that this module does not know; what `read` raises.
@@ -71,9 +72,8 @@ def superblocks(read: Read) -> list[Block]:
 
 
 def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
-    """Yield the superblocks with the UUID `new` (16 bytes) and correct checksums.
-
-    The same change at the same offset changes all checksums by the same bits.
+    """Yield the superblocks `blocks` of an ext4 with the UUID `new` (16 bytes) and correct
+    checksums.
     """
     old = blocks[0].data[_UUID]
     difference = bytes(one ^ other for one, other in zip(old, new, strict=True))
@@ -85,8 +85,8 @@ def with_uuid(blocks: Sequence[Block], new: bytes) -> Iterator[Block]:
 
 
 def wants_seed(path: Path) -> bool:
-    """Return whether all checksums depend on the UUID, because the filesystem lacks
-    metadata_csum_seed.
+    """Return whether all checksums of the ext4 on `path` depend on its UUID, because the filesystem
+    lacks metadata_csum_seed.
 
     Raises: OSError.
     """

@@ -92,7 +92,7 @@ PROGRAMS: Final[dict[FsType, tuple[str, ...]]] = {fs: row.programs for fs, row i
 
 
 def read_superblock(path: Path) -> Superblock | None:
-    """Return the superblock of a device or an image; None: it has no ext4, xfs or btrfs.
+    """Return the superblock of a device or an image; None: there is no ext4, xfs or btrfs on it.
 
     Raises: OSError.
     """
@@ -146,10 +146,12 @@ def _require_mountable(path: Path, fs: FsType, block_size: Bytes, options: Seque
 
 
 def merge_flags(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
-    """Return the options and values of `ours` and `theirs` as a list of words, each option once,
-    because some tools refuse a repeated one.
+    """Return the mkfs options of this program, `ours`, and those of the StorageClass, `theirs`,
+    with their values as a list of words, each option once, because some tools refuse a repeated
+    one.
 
-    `theirs` replaces a value of `ours`; if the value is a list of pairs, it is merged pair by pair.
+    A value in `theirs` replaces that in `ours`; a value that is a list of pairs is merged pair by
+    pair.
     """
     values = dict(ours)
     for flag, value in zip(theirs[::2], theirs[1::2], strict=True):
@@ -161,8 +163,8 @@ def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
     """Give the filesystem of a copy a new UUID, and verify it by reading it back.
 
     `path`: an image or a device. `block_size`: of the loop device that may be needed, in bytes.
-    Raises: Refused, if it does not have the filesystem `fs`; Failed, if it still has its old UUID;
-    CommandError; OSError.
+    Raises: Refused, if there is no filesystem `fs` on `path`; Failed, if the filesystem still has
+    its old UUID; CommandError; OSError.
     """
     if stat.S_ISBLK(path.stat().st_mode):
         release_leftovers(path)  # of an attempt that was killed; only devices are used again
@@ -176,11 +178,12 @@ def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
 
 
 def check(device: Path, fs: FsType) -> Bytes:
-    """Verify that `device` has all of a filesystem `fs`; repair a damaged ext4 if that is safe.
+    """Verify that there is a filesystem `fs` on `device` that is not larger than `device`; repair a
+    damaged ext4 if that is safe.
 
     Only a damaged ext4 is written to. Returns how many bytes of the device are beyond the
-    filesystem. Raises: Refused, if it has something else, the filesystem is larger than the device,
-    or it cannot be repaired; OSError.
+    filesystem. Raises: Refused, if there is something else on it, the filesystem is larger than the
+    device, or it cannot be repaired; OSError.
     """
     row = _ROWS[fs]
     with Opened(device, os.O_RDONLY) as fd:  # once: its last user closes it with all its pages
@@ -209,10 +212,11 @@ def grow_unmounted(device: Path, fs: FsType) -> None:
 
 
 def grow(device: Path, target: Path, fs: FsType) -> bool:
-    """Grow the filesystem mounted at `target` to fill `device`; no-op if it does.
+    """Grow the filesystem mounted at `target` to fill `device`; no-op if it has that size.
 
-    Returns True if the change should be written out before the next one. Raises: Busy, Refused,
-    Unusable, Failed, StillRunning; OSError, if `target` cannot be opened.
+    Returns True if the growth should be synced before the next one. Raises: Busy, Refused,
+    Unusable, Failed: it has its old size; StillRunning: the kernel is still growing it; OSError, if
+    `target` cannot be opened.
     """
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -247,7 +251,7 @@ def release_leftovers(path: Path) -> None:
     """Release all loop devices that a killed `new_uuid` left on an image or a device, with the
     filesystems on them.
 
-    No-op if there are none. Raises: OSError.
+    No-op if there are no such loop devices. Raises: OSError.
     """
     try:
         image = os.stat(path)

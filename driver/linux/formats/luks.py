@@ -50,9 +50,8 @@ _BUSY: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The key derivation of new containers. Opening one needs `memory` bytes for the time.
-
-    By default cryptsetup would use up to 1 GiB, and measure for seconds.
+    """How the key of a new LUKS container is derived from the passphrase. `pbkdf`: the algorithm;
+    `memory`: the bytes that it needs, also to open the container; `iterations`: its repetitions.
     """
 
     pbkdf: str = "argon2id"  # or pbkdf2, which takes no memory to speak of
@@ -60,7 +59,7 @@ class Options:
     iterations: int = 0  # 0: 4 of argon2id (RFC 9106 wants 3), 600,000 of pbkdf2
 
     def words(self) -> list[str]:
-        """Return the parameters as options of `cryptsetup luksFormat`."""
+        """Return these parameters as options of `cryptsetup luksFormat`."""
         if self.pbkdf == "pbkdf2":
             return ["--pbkdf=pbkdf2", f"--pbkdf-force-iterations={self.iterations or 600_000}"]
         return [
@@ -82,8 +81,8 @@ def parallel_derivations(options: Options, memory: Bytes | None) -> int:
 
 
 def lacks_encryption() -> str | None:
-    """Return why encrypted volumes cannot be used on this machine, and what to do; None: they
-    can.
+    """Return why encrypted volumes cannot be used on this machine, and what to do; None: they can
+    be used.
     """
     effect = "no encrypted volumes on this node"
     if missing := command.missing(PROGRAMS):
@@ -96,7 +95,7 @@ def lacks_encryption() -> str | None:
 
 
 class LinuxCrypt:
-    """Implements core.ports.Crypt, which describes the methods.
+    """Formats, opens and closes LUKS2 containers (the Crypt port of driver/core/ports).
 
     The kernel is asked at each call; only the features that it supports are remembered. As many
     keys are derived at the same time as there is memory for; further calls wait.
@@ -158,8 +157,8 @@ class LinuxCrypt:
         return _device(mapped)
 
     def resize(self, name: str, secret: bytes) -> None:
-        """Grow the open container; cryptsetup needs the passphrase, because the key is in no
-        keyring.
+        """Grow the open container `name` to the end of its device. cryptsetup needs the passphrase
+        `secret`, because the key is in no keyring.
         """
         with _translate_errors(f"volume {name}"):
             self._derive("resize", "--key-file=-", name, secret=secret, timeout=_OPEN_TIMEOUT)
@@ -223,7 +222,7 @@ class LinuxCrypt:
 def close_leftovers(path: Path) -> None:
     """Close the containers that a killed `format_and_open` left open on an image or a device.
 
-    No-op if there are none. Raises: OSError, CommandError.
+    No-op if there are no such containers. Raises: OSError, CommandError.
     """
     with suppress(FileNotFoundError):
         image = os.stat(path)

@@ -15,7 +15,9 @@ _UUID: Final = slice(168, 208)
 
 
 def read_uuid(path: Path) -> str:
-    """Return the UUID of the LUKS2 container on `path`; "" if there is none. Raises: OSError."""
+    """Return the UUID of the LUKS2 container on `path`; "" if there is no container. Raises:
+    OSError.
+    """
     with path.open("rb") as file:
         head = file.read(_UUID.stop)
     if not head.startswith(_MAGIC):
@@ -24,8 +26,8 @@ def read_uuid(path: Path) -> str:
 
 
 def is_present(path: Path) -> bool:
-    """Return whether there is a LUKS2 header, or its secondary copy, from which cryptsetup can
-    restore it.
+    """Return whether there is a LUKS2 header on `path`, or its secondary copy, from which
+    cryptsetup can restore the header.
 
     Raises: OSError.
     """

@@ -20,11 +20,12 @@ _DETACH_TIMEOUT: Final = 10.0  # seconds
 
 
 def replay(path: Path, fs: FsType, *, block_size: Bytes) -> None:
-    """Open the filesystem of an image or a device for writing, and close it again. Raises OSError.
+    """Open the filesystem of an image or a device for writing, and close it again, so that its log
+    is replayed. Raises: OSError.
 
     `block_size`: of the loop device for an image, in bytes. The filesystem is mounted nowhere, so
-    if the process is killed at most a loop device is left; see `filesystem.release_leftovers`. The
-    loop device permits discards, but none are made without the mount option.
+    if the process is killed at most a loop device is left. The loop device permits discards, but
+    none are made without the mount option.
     """
     device = loop_attach.attach(
         path, label="", block_size=block_size, read_only=False, discards=True

@@ -34,14 +34,16 @@ def free_below(device: Path) -> Bytes | None:
 
 
 def is_full(device: Path) -> bool:
-    """Return whether a sparse image lies below the device, and less than 1 MiB is free there."""
+    """Return whether a sparse image lies below the device, and less than 1 MiB is free on the
+    filesystem of that image.
+    """
     free = free_below(device)
     return free is not None and free < _RESERVED
 
 
 def require(device: Path, growth: Bytes) -> None:
-    """Check that there is enough free space below `device` for its filesystem to grow by `growth`
-    bytes.
+    """Check that the filesystem on which the sparse image of `device` lies has enough free space
+    for the filesystem on `device` to grow by `growth` bytes.
 
     Raises: Unusable, if there is too little. Growing must not be tried then: zeroing a block of an
     image punches a hole first, and the block is lost if it cannot be allocated again.

@@ -54,16 +54,17 @@ class Superblock:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Bytes of a device or an image, and their offset."""
+    """The bytes `data` of a device or an image at the offset `at`."""
 
     at: Bytes
     data: bytes
 
 
 def rewrite(path: Path, new_blocks: Callable[[int], Iterable[Block]]) -> None:
-    """Write the blocks that `new_blocks` computes from a descriptor of `path`, durably.
+    """Write the blocks that `new_blocks(fd)` computes, with a descriptor of `path`, to `path`,
+    durably.
 
-    All of them are computed before the first is written. Raises: UnfamiliarError of `new_blocks`,
+    All blocks are computed before the first is written. Raises: UnfamiliarError of `new_blocks`,
     and nothing was written; OSError.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -82,7 +83,7 @@ def require(good: bool, problem: str) -> None:
 
 
 def read(path: Path) -> Superblock | None:
-    """Return the superblock of a device or an image; None: it has no ext4, xfs or btrfs.
+    """Return the superblock of a device or an image; None: there is no ext4, xfs or btrfs on it.
 
     Raises: OSError.
     """
@@ -91,7 +92,9 @@ def read(path: Path) -> Superblock | None:
 
 
 def read_opened(fd: int) -> Superblock | None:
-    """Return what `read` does, by an open descriptor. Raises: OSError."""
+    """Return the superblock of the device or image open as `fd`; None: there is no ext4, xfs or
+    btrfs on it. Raises: OSError.
+    """
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # two pages, nothing read ahead
     return parse(lambda at: os.pread(fd, PAGE, at))
 
@@ -100,7 +103,7 @@ def ext4_smallest_group(path: Path) -> Bytes:
     """Return the smallest possible size, in bytes, of the last group of an ext4.
 
     It consists of the inode table, two bitmaps, copies of the group descriptors with their reserve,
-    and 64 blocks; see `ext4_setup_new_descs` and resize2fs. Raises: OSError.
+    and 64 blocks (ext4_setup_new_descs in the kernel, and resize2fs). Raises: OSError.
     """
     block = _bytes(path, _EXT4_AT, 1024)
     block_size = 1 << 10 + (block[0x18] & 0x1F)
@@ -127,7 +130,8 @@ def _bytes(path: Path, at: Bytes, length: Bytes) -> bytes:
 
 
 def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
-    """Return the superblock in the pages that `page(offset)` returns; None: there is none.
+    """Return the superblock in the pages that `page(offset)` returns; None: there is no ext4, xfs
+    or btrfs.
 
     A page has PAGE bytes, or fewer at the end. The formats are tried in such an order that data of
     a pod cannot be taken for another filesystem: xfs uses sector 0 itself, ext4 its first groups,

@@ -17,7 +17,7 @@ _TIMEOUT: Final = 60.0  # seconds
 
 @cache
 def version(program: str) -> tuple[int, ...]:
-    """Return the version that `program -V` prints; () if it prints none.
+    """Return the version that `program -V` prints; () if it prints no version.
 
     The program is run only once, because this process does not outlive an upgrade of its container
     image. Raises: CommandError.

@@ -55,8 +55,9 @@ def new_uuid(path: Path, block_size: Bytes) -> None:
     """Give an xfs a new UUID.
 
     A log that is not clean is replayed first, because a later replay would restore the old UUID. If
-    the layout is unfamiliar (UnfamiliarError), xfs_db does it. `block_size`: of the loop device for
-    the replay, in bytes. Raises: Refused, if xfs_db gave it no new UUID; OSError, CommandError.
+    this program does not know the layout, xfs_db gives the UUID. `block_size`: of the loop device
+    for the replay, in bytes. Raises: Refused, if xfs_db did not give a new UUID; OSError,
+    CommandError.
     """
     if not _write_new_uuid(path):
         replay(path, FsType.XFS, block_size=block_size)
@@ -88,9 +89,10 @@ def _run_xfs_db(path: Path) -> None:
 def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
-    Returns True if it grew. Its log should then be written out: if it grows again before that and
-    the power fails, no kernel up to 6.18 can replay the log ("daddr out of range", EUCLEAN),
-    because the log names a group that the superblock does not have yet.
+    `fd`: a descriptor of its root directory. Returns True if it grew. The filesystem should then be
+    synced: if it grows again before that and the power fails, no kernel up to 6.18 can replay the
+    log ("daddr out of range", EUCLEAN), because the log names a group that the superblock does not
+    have yet.
 
     Raises: Unusable, if free space is lacking below the device; StillRunning; OSError.
     """
@@ -108,8 +110,8 @@ def grow(fd: int, device: Path) -> bool:
 def growable_bytes(device: Path, target: Path) -> Bytes:
     """Return by how many bytes the filesystem mounted at `target` can grow to fill `device`.
 
-    statfs(2) reads nothing from the disk, and does not count the log, whose size never changes.
-    Raises: OSError.
+    The size is that of statfs(2), which reads nothing from the disk, plus the log, whose size never
+    changes. Raises: OSError.
     """
     statistics = os.statvfs(target)
     block_size = statistics.f_frsize

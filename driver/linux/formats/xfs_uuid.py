@@ -39,10 +39,10 @@ _UNMOUNT: Final = 0x20  # XLOG_UNMOUNT_TRANS
 
 
 def new_uuid(path: Path) -> None:
-    """Write a new UUID into all superblocks and the log, durably.
+    """Write a new UUID into all superblocks and the log of the xfs on `path`, durably.
 
-    Raises: UnfamiliarError, if its log is not clean or its layout is unusual, and nothing was
-    written; OSError.
+    Raises: UnfamiliarError, if the log is not clean or this program does not know the layout: then
+    nothing was written; OSError.
     """
     rewrite(path, lambda fd: _patches(fd, uuid.uuid4().bytes))
 

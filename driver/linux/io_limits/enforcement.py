@@ -23,7 +23,8 @@ _LOOP_MAJOR: Final = 7  # Documentation/admin-guide/devices.txt
 
 
 class LinuxIoLimits:
-    """Implements core.ports.IoLimits, which describes the methods.
+    """Enforces IO limits on devices by io.max of the pods' control group (the IoLimits port of
+    driver/core/ports).
 
     The control group is searched for at the first use, and again when it does not exist any more.
     Enforcing costs one read of io.max, and one write if the limits there differ.

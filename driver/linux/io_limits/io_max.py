@@ -24,7 +24,9 @@ _CHUNK: Final = 1 << 18  # bytes; of some thousand lines
 
 
 class IoMax:
-    """The open file io.max of one control group, which stays open if the group is created again."""
+    """The open file io.max of one control group, in which the kernel keeps the group's IO limits.
+    Another control group that is created later with the same name has another io.max.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,11 +34,11 @@ class IoMax:
         self.inode = os.fstat(self._fd).st_ino
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file io.max."""
         os.close(self._fd)
 
     def read(self) -> str:
-        """Return the text of the file."""
+        """Return the text of the file io.max: one line for each device with limits."""
         chunks = [os.pread(self._fd, _CHUNK, 0)]
         while len(chunks[-1]) == _CHUNK:
             chunks.append(os.pread(self._fd, _CHUNK, sum(map(len, chunks))))
@@ -50,7 +52,9 @@ class IoMax:
 
 
 def limits_in(text: str, number: int) -> Limits:
-    """Return the limits of the device `number` (dev_t) in `text`, the contents of io.max. Pure."""
+    """Return the limits of the device `number` (dev_t) in `text`, the contents of io.max. No file
+    is read.
+    """
     start = f"\n{_device(number)} "
     _, separator, rest = f"\n{text}".partition(start)
     return _parse_limits(rest.partition("\n")[0]) if separator else Limits()
@@ -58,14 +62,14 @@ def limits_in(text: str, number: int) -> Limits:
 
 def parse(text: str) -> Mapping[int, Limits]:
     """Return the limits of all devices in `text`, the contents of io.max, by device number (dev_t).
-    Pure.
+    No file is read.
     """
     lines = (line.partition(" ") for line in text.splitlines())
     return {_number(device): _parse_limits(rest) for device, _, rest in lines}
 
 
 def format_line(number: int, limits: Limits) -> str:
-    """Return the line of io.max that sets all limits of the device. Pure."""
+    """Return the line to be written to io.max to set all limits of the device `number` (dev_t)."""
     values = {key: getattr(limits, name) for key, name in _KEYS.items()}
     words = (f"{key}={value or 'max'}" for key, value in values.items())
     return f"{_device(number)} {' '.join(words)}"

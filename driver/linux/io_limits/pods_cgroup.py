@@ -25,9 +25,9 @@ _DEPTH: Final = 4  # of a node's group inside of another machine's: system.slice
 def find(configured: Path | None = None, root: Path = ROOT, own: Path = OWN) -> Path:
     """Return the directory of the pods' control group, in which limits can be set.
 
-    `configured`: the directory in the settings; None: it is searched for. `root`, `own`: ROOT and
-    OWN, except in tests. Raises: Refused: there is no such group, or limits cannot be set in it;
-    the text says what to do.
+    `configured`: the directory in the settings; None: the driver searches for it. `root`, `own`:
+    ROOT and OWN, except in tests. Raises: Refused: there is no such control group, or limits cannot
+    be set in it; the text says what to do.
     """
     if not (root / "cgroup.controllers").exists():
         raise Refused(
@@ -51,7 +51,9 @@ def find(configured: Path | None = None, root: Path = ROOT, own: Path = OWN) -> 
 
 
 def is_writable(path: Path) -> bool:
-    """Return whether this process can write to the file; even root cannot on a read-only mount."""
+    """Return whether this process can write to the file `path`; on a read-only mount even root
+    cannot.
+    """
     return os.access(path, os.W_OK)
 
 

@@ -16,8 +16,8 @@ _FIELDS: Final = 11  # that kernels since 2.6 have
 
 @dataclass(frozen=True, slots=True)
 class IoCounters:
-    """The number, bytes and total duration in seconds of the requests to a device that have
-    completed.
+    """Counters of the IO requests to a device since it exists: the number, bytes and total duration
+    in seconds of completed reads and writes.
 
     `in_flight`: requests that have not completed; `busy`: seconds in which there was at least one.
     """
@@ -51,7 +51,8 @@ def io_counters(device: int, devices: Path = _DEVICES) -> IoCounters | None:
 
 
 def parse(text: bytes) -> IoCounters:
-    """Return the counters in the text of a `stat` file (Documentation/block/stat.rst).
+    """Return the counters in `text`, the contents of /sys/block/NAME/stat
+    (Documentation/block/stat.rst).
 
     Raises: ValueError if the text has another form.
     """

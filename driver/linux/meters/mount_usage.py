@@ -35,7 +35,7 @@ def usage_at(path: str, device: int) -> Usage | None:
 
 
 def usage_from_statvfs(status: os.statvfs_result) -> Usage:
-    """Return the usage in a result of statvfs(3), in bytes and inodes. Pure."""
+    """Return the usage in a result of statvfs(3), in bytes and inodes. No system call is made."""
     return Usage(
         total=status.f_blocks * status.f_frsize,
         used=(status.f_blocks - status.f_bfree) * status.f_frsize,
@@ -52,7 +52,7 @@ def _parent_device(path: str) -> int:
 
 class UsageReader:
     """Reads the usage of many mounts. A mount that hangs occupies a thread, and is left out until
-    that ends.
+    that thread is done.
 
     `read`: usage_at, except in tests.
     """
@@ -62,8 +62,8 @@ class UsageReader:
         self._hung: dict[str, threading.Thread] = {}
 
     def read(self, mounts: Mapping[str, int]) -> dict[str, Usage]:
-        """Return the usage of mounts by path, after at most BOUND seconds. `mounts`: the device
-        numbers by path.
+        """Return the usage of mounts by path, after at most BOUND seconds; mounts that hang are
+        left out. `mounts`: the device numbers by path.
         """
         self._hung = {path: thread for path, thread in self._hung.items() if thread.is_alive()}
         left = {path: device for path, device in mounts.items() if path not in self._hung}

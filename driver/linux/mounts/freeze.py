@@ -34,7 +34,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Freezer:
-    """Freezes and thaws filesystems through a child process, which it starts.
+    """Freezes and thaws filesystems through a child process, which thaws them even if this process
+    is killed.
 
     Several threads may freeze at the same time, but not the same filesystem.
     """
@@ -53,7 +54,7 @@ class Freezer:
         """Freeze the filesystems mounted at `targets`, for at most `bound` seconds.
 
         A filesystem that was frozen by somebody else before (EBUSY) counts as frozen, and is not
-        thawed. After any other failure all are thawed again.
+        thawed. After any other failure all filesystems are thawed again.
 
         Raises: Refused, if a filesystem shut itself down or is read-only after an error; Busy, if
         freezing took longer than `bound`, or the child was killed; OSError.
@@ -68,9 +69,11 @@ class Freezer:
 
     @contextmanager
     def frozen(self, targets: Sequence[Path], bound: float) -> Iterator[None]:
-        """Freeze filesystems as `freeze` does, and thaw them at the end of the `with` block.
+        """Freeze the filesystems mounted at `targets` for at most `bound` seconds, and thaw them at
+        the end of the `with` block.
 
-        Raises: what `freeze` raises; Busy on exit if the block took longer than `bound` seconds.
+        Raises: Refused, if a filesystem shut itself down or is read-only after an error; Busy, if
+        freezing took too long or, on exit, if the block took longer than `bound` seconds; OSError.
         """
         frozen = self.freeze(targets, bound)
         try:

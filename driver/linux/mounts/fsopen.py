@@ -63,8 +63,8 @@ def require(fs_type: str) -> None:
 def mount_detached(fs_type: str, options: Sequence[str] = ()) -> int:
     """Mount a filesystem without a mount point, and return a descriptor of its root directory.
 
-    `options`: each "name" or "name=value"; a filesystem on a device needs "source=DEVICE". See
-    fsmount(2). The mount ends when the descriptor is closed. Raises: OSError.
+    `options`: each "name" or "name=value"; a filesystem on a device needs "source=DEVICE". The
+    mount (fsmount(2)) ends when the descriptor is closed. Raises: OSError.
     """
     with _context(fs_type) as context:
         for option in options:
@@ -90,8 +90,8 @@ class _MountAttr(ctypes.Structure):
 def bind_read_only(source: Path, target: Path) -> bool:
     """Bind-mount `source` at `target` so that it is read-only from the start.
 
-    See open_tree(2), mount_setattr(2), move_mount(2). Returns False without doing anything if this
-    kernel does not support these calls, or seccomp forbids them. Raises: OSError.
+    Returns False, and nothing was mounted, if this kernel does not support open_tree(2),
+    mount_setattr(2) and move_mount(2), or seccomp forbids them. Raises: OSError.
     """
     try:
         tree = _call(_NR_OPEN_TREE, _AT_FDCWD, source, _OPEN_TREE_CLONE | os.O_CLOEXEC)
@@ -111,7 +111,7 @@ def bind_read_only(source: Path, target: Path) -> bool:
 
 def refused_option(fs_type: str, options: Sequence[str]) -> str | None:
     """Return the first of `options` that the filesystem does not know, for an error text; None: it
-    knows each of them.
+    knows all of them.
 
     Filesystems of older kernels (btrfs before 6.8) check the options only when they are mounted.
     Raises: OSError.

@@ -30,7 +30,9 @@ _TURNED: Final = frozenset({"ro", "emergency_ro"})
 
 
 class FaultFinder:
-    """Implements core.ports.host.FaultFinder; the mount table is read once."""
+    """Finds the faults of many devices and the filesystems on them; the mount table is read only
+    once.
+    """
 
     @cached_property
     def _find_mounts(self) -> Callable[[int], Sequence[Mount]]:
@@ -44,7 +46,7 @@ def find_filesystem_faults(device: Path, number: int, mounts: Sequence[Mount]) -
     """Yield the faults of the filesystem on `device` (dev_t `number`), which is mounted at
     `mounts`.
 
-    Nothing if `mounts` is empty.
+    Yields nothing if `mounts` is empty.
     """
     for mount in mounts[:1]:
         yield from _errors(device, number, mount.fs_type)
@@ -120,7 +122,7 @@ def is_shut_down(target: Path, fs_type: str, number: int, options: AbstractSet[s
     """Return whether the filesystem at `target` shut itself down, according to stat(2) of its root
     directory.
 
-    The kernel answers that from memory. Nothing is opened, because an open file would keep the
+    The kernel answers stat(2) from memory. Nothing is opened, because an open file would keep the
     mount busy; only an ext4 that has reported an error, on a kernel before 6.14, is opened and
     synced.
 

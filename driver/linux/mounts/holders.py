@@ -41,9 +41,9 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
     """Return texts that name the users of the device `number` (dev_t; 0: none) or of its mount
     point.
 
-    They are `"name (pid N)"` of processes that have the device or a file on it open; one process of
-    each other mount namespace in which it is mounted; and devices on top of it. At most MOST texts,
-    found within about BOUND seconds. Never raises.
+    The texts are `"name (pid N)"` of processes that have the device or a file on it open; one
+    process of each other mount namespace in which it is mounted; and devices on top of it. At most
+    MOST texts, found within about BOUND seconds. Never raises.
     """
     users = chain(_devices(number) if number else (), _processes(device_or_path, number))
     return tuple(islice(dict.fromkeys(map(_printable, users)), MOST))

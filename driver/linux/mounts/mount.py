@@ -59,7 +59,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def mount(
     source: Path, target: Path, fs_type: str, options: Sequence[str], *, read_only: bool
 ) -> None:
-    """Mount a filesystem. `read_only` overrides "rw" in `options`.
+    """Mount the filesystem on `source` at `target`. `read_only` overrides "rw" in `options`.
 
     Raises: OSError of mount(2).
     """

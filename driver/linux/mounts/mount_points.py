@@ -20,7 +20,7 @@ _READ_ONLY: Final = frozenset({"ro", "emergency_ro"})  # ext4 says emergency_ro 
 
 
 def mounted_at(target: Path) -> MountPoint | None:
-    """Return the topmost mount exactly at `target`; None: it is no mount point.
+    """Return the topmost mount exactly at `target`; None: nothing is mounted there.
 
     Raises: OSError.
     """
@@ -50,7 +50,8 @@ def bound_nodes() -> frozenset[int]:
     """Return the numbers (dev_t) of all block devices whose nodes are bound somewhere, including
     /dev.
 
-    The device may not exist any more, or be bound to another file now. Raises: OSError.
+    Such a device may not exist any more, or be a loop device that is bound to another file now.
+    Raises: OSError.
     """
     return mount_table.table().node_numbers()
 
@@ -73,16 +74,16 @@ def filesystems() -> Mapping[int, Sequence[Mount]]:
 
 
 def list_filesystems_once() -> Callable[[int], Sequence[Mount]]:
-    """List the mounts once, and return a function like `list_filesystem_mounts` that uses this
-    list. Raises: OSError.
+    """List all mounts once, and return a function that returns the mounts of the filesystem on a
+    device, given its number (dev_t), from this list. Raises: OSError.
     """
     device_mounts = mount_table.table().list_once()
     return lambda number: [each for each in device_mounts(number) if device_number(each) == number]
 
 
 def mount_point(mount: Mount) -> MountPoint:
-    """Return the MountPoint for a mount: the mounted device, as a filesystem or a node, and the
-    options.
+    """Convert an entry of the mount table to a MountPoint, which says which block device is
+    mounted, whether as a filesystem or as a device node, and with which options.
     """
     node = node_number(mount)
     number = node or device_number(mount)
@@ -101,10 +102,10 @@ def mount_point(mount: Mount) -> MountPoint:
 
 
 def label(number: int) -> str:
-    """Return the id of the image to which the device `number` (dev_t) belongs; "": it is not of an
+    """Return the id of the image to which the device `number` (dev_t) belongs; "": it belongs to no
     image.
 
-    It is found by the path of the backing file, by our device-mapper device, or by the LUKS2
+    The id is found by the path of the backing file, by our device-mapper device, or by the LUKS2
     container. lo_file_name is not used, because a pod with the node of a loop device can change it
     (LOOP_SET_STATUS64).
     """
@@ -114,8 +115,8 @@ def label(number: int) -> str:
 
 
 def image_id(backing_file: str) -> str:
-    """Return the id of the image whose file has the path `backing_file`; "": it is not of an image
-    in a pool.
+    """Return the id of the image whose file has the path `backing_file`; "": that is no image in a
+    pool.
     """
     *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
     return folder if name == IMAGE_FILE else ""

@@ -46,7 +46,7 @@ def is_local_disk(fd: int) -> bool:
     """Return whether the open directory `fd` is the root of a mounted filesystem on a disk of this
     machine.
 
-    Decided by the filesystem's type, see _LOCAL. Raises: OSError.
+    Decided by the filesystem's type, such as ext4 or xfs. Raises: OSError.
     """
     mount = mount_table.find_by_descriptor(fd) if is_whole_filesystem(fd) else None
     return mount is not None and mount.fs_type in _LOCAL
@@ -67,7 +67,7 @@ def filesystem_uuid(fd: int) -> str:
     """Return an identifier of the filesystem of the open directory `fd`, in hex, that survives a
     reboot; "": it has none.
 
-    It is the UUID, or else f_fsid, which ext4 derives from its UUID. Raises: OSError.
+    The identifier is the UUID, or else f_fsid, which ext4 derives from its UUID. Raises: OSError.
     """
     for request, size, start in (
         (FS_IOC_GETFSUUID, 17, 1),
@@ -85,8 +85,8 @@ def filesystem_key(fd: int) -> str:
     """Return a key of the filesystem of the open directory `fd`. Directories have equal keys if
     they share the free space of one filesystem.
 
-    Only valid while both are mounted. On btrfs, which has a device number for each subvolume, the
-    key is the UUID. Raises: OSError.
+    The comparison is only valid while both filesystems are mounted. On btrfs, which has a device
+    number for each subvolume, the key is the UUID. Raises: OSError.
     """
     if answer := _asked(fd, BTRFS_IOC_FS_INFO, 1024):
         return answer[16:32].hex()

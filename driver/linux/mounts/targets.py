@@ -16,7 +16,7 @@ from driver.core.errors import Refused
 def make_directory(target: Path, undo: ExitStack) -> bool:
     """Create a directory, which `undo` removes again, and return True; False if it exists.
 
-    Raises: Refused, if something else exists there, or the parent is missing; OSError.
+    Raises: Refused, if something else exists at `target`, or the parent is missing; OSError.
     """
     is_new = _is_newly_made(lambda: os.mkdir(target, 0o750), target)
     if is_new:
@@ -30,7 +30,7 @@ def make_file(target: Path, undo: ExitStack) -> None:
     """Create an empty file to which a device node can be bound, and which `undo` removes again;
     no-op if it exists.
 
-    Raises: Refused, if something else exists there, or the parent is missing; OSError.
+    Raises: Refused, if something else exists at `target`, or the parent is missing; OSError.
     """
     if _is_newly_made(lambda: os.mknod(target, stat.S_IFREG | 0o600), target):
         undo.callback(_quietly, os.unlink, target)
@@ -39,7 +39,8 @@ def make_file(target: Path, undo: ExitStack) -> None:
 
 
 def refuse_filled(target: Path) -> None:
-    """Check that a directory is empty, because otherwise it could not be removed after an unmount.
+    """Check that the directory `target` is empty, because otherwise it could not be removed after
+    an unmount.
 
     Raises: Refused, if it is not empty; OSError.
     """
@@ -49,8 +50,8 @@ def refuse_filled(target: Path) -> None:
 
 
 def try_removing_directory(target: Path) -> bool:
-    """Remove an empty directory, and return whether there was one. A mount point is not removed,
-    and its filesystem is not accessed: the kernel returns EBUSY.
+    """Remove an empty directory. Returns False, and nothing was removed, if `target` is a mount
+    point, whose filesystem is not accessed, is not empty, or is no directory.
     """
     try:
         os.rmdir(target)
@@ -60,7 +61,7 @@ def try_removing_directory(target: Path) -> bool:
 
 
 def remove(target: Path) -> None:
-    """Remove an empty directory or an empty file, as `make_directory` and `make_file` create them.
+    """Remove the empty directory or empty file `target` that was created as a mount point.
 
     Raises: Refused, if it is something else, or a file with contents; OSError.
     """

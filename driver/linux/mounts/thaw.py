@@ -39,8 +39,8 @@ _FOREVER: Final = 1 << 20  # seconds
 
 
 class Freeze:
-    """One request to freeze, with a thread for each filesystem, because each FIFREEZE waits some 30
-    ms for RCU.
+    """One request to freeze filesystems, with a thread for each, because each FIFREEZE waits some
+    30 ms for RCU.
     """
 
     def __init__(self, fds: list[int]) -> None:
@@ -65,12 +65,12 @@ class Freeze:
         return " ".join(map(str, self._codes.values())).encode()
 
     def good(self) -> bool:
-        """Return whether all filesystems are frozen, by this child or (EBUSY) by somebody else."""
+        """Return whether all filesystems are frozen, by this process or (EBUSY) another one."""
         return all(code in {0, errno.EBUSY} for code in self._codes.values())
 
     def thaw(self) -> None:
-        """Thaw the filesystems; one whose FIFREEZE is still running is thawed when that has
-        ended.
+        """Thaw the filesystems; a filesystem whose FIFREEZE is still running is thawed when that
+        call has ended.
         """
         with self._lock:
             self._over = True
@@ -93,10 +93,10 @@ class Freeze:
 
 
 def serve(talk: _socket.socket, fds: list[int], bound: float) -> None:
-    """Freeze the filesystems open as `fds`; thaw them on the parent's request or after `bound`
-    seconds.
+    """Freeze the filesystems open as `fds`; thaw them when the parent process asks for that, or
+    after `bound` seconds.
 
-    Answers on the socket `talk`. Returns when everything is thawed and closed.
+    The results are sent over the socket `talk`. Returns when all filesystems are thawed and closed.
     """
     end = time.monotonic() + bound
     freeze = Freeze(fds)
@@ -117,7 +117,8 @@ def serve(talk: _socket.socket, fds: list[int], bound: float) -> None:
 
 
 def main(fd: int) -> None:
-    """Serve requests until the parent has ended, then wait until everything is thawed.
+    """Run the child process that freezes and thaws filesystems: serve requests until the parent
+    process has ended, then wait until all filesystems are thawed.
 
     `fd`: this process's end of the socket for requests.
     """

@@ -17,8 +17,8 @@ _RANGE: Final = struct.Struct("=QQQ")  # start, len, minlen
 
 
 def trim(mount: MountPoint, start: Bytes, length: Bytes, smallest: Bytes) -> Bytes:
-    """Discard the free extents in a range (bytes) of the mounted filesystem, and return how many
-    bytes were discarded.
+    """Discard the free extents of the mounted filesystem between the bytes `start` and `start +
+    length`, and return how many bytes were discarded.
 
     `smallest`: shorter extents are skipped. Returns 0 if another filesystem is mounted at
     `mount.target` now. Raises: OSError: EOPNOTSUPP if the device or the filesystem does not support

@@ -19,7 +19,8 @@ _PAUSES: Final = (0.001, 0.004, 0.01, 0.02, 0.04)  # seconds; then holders are s
 
 
 def unmount_with_retries(target: Path) -> None:
-    """Unmount the topmost mount; while it is busy and no user is found, retry for _TIMEOUT seconds.
+    """Unmount the topmost mount at `target`; while it is busy and no user is found, retry for some
+    seconds.
 
     A path lookup keeps a mount busy for the time of one system call, for example the statfs of a
     monitor; such a user is not found. Raises: Refused, if it stays busy, or a user is found;
@@ -38,7 +39,9 @@ def unmount_with_retries(target: Path) -> None:
 
 
 def not_unmounted(target: Path, error: OSError) -> CellarError:
-    """Return the error for a failed unmount; its text names the users."""
+    """Return the error to be raised because `target` could not be unmounted: `error` is that of
+    umount(2). The text names the users of the mount.
+    """
     if error.errno != errno.EBUSY or not mount_table.at(target):
         return errnos.failure(f"{target} could not be unmounted", error)
     users = ", ".join(_users(target)) or "a process that is not visible here"

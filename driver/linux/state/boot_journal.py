@@ -25,10 +25,11 @@ _FACTOR: Final = 4  # how much longer than just after the last compaction a jour
 
 
 class BootJournal:
-    """Implements records.Storage with one file, to which changes are appended.
+    """Stores records that are dropped at a reboot in one file, to which changes are appended
+    (implements Storage).
 
-    `folder` is created at the first write, when files of earlier boots in it are removed. `boot`:
-    the id of this boot of the machine.
+    `folder`: its directory, created at the first write, when files of earlier boots in it are
+    removed. `boot`: the id of this boot of the machine.
     """
 
     def __init__(self, folder: Path, boot: str) -> None:
@@ -52,7 +53,7 @@ class BootJournal:
     def write(self, changes: Mapping[str, Mapping[str, str] | None]) -> None:
         """Append the changes; a None removes the record. Raises: OSError.
 
-        After an error some of them may be written; they may be written again.
+        After an error some changes may be written; all may be written again.
         """
         status = os.fstat(self._fd) if self._fd >= 0 else None
         if status is None or not status.st_nlink:  # somebody has removed the file

@@ -25,7 +25,7 @@ class IndexedRecords:
         return iter(self._records)
 
     def get(self, key: str) -> Record | None:
-        """Return the record of `key`, or None."""
+        """Return the record of `key`; None: there is none."""
         return self._records.get(key)
 
     def items(self) -> dict[str, Record]:

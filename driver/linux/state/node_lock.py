@@ -19,9 +19,10 @@ _INTERVAL: Final = 0.2  # seconds between two attempts
 def lock_node(folder: Path, driver_name: str, timeout: float = HANDOVER) -> int | None:
     """Lock `folder`, the driver's own folder in kubelet's directory, until this process ends.
 
-    Waits at most `timeout` seconds for another process to release it, as when a node moves from one
-    DaemonSet to another. Returns the descriptor with the lock; None: the lock is held by a process
-    that was killed and has not ended yet. Raises: Refused: another driver holds it; OSError.
+    Waits at most `timeout` seconds for another process to release the lock, as when a node moves
+    from one DaemonSet to another. Returns the descriptor with the lock; None: the lock is held by a
+    process that was killed and has not ended yet. Raises: Refused: another driver holds it;
+    OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

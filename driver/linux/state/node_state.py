@@ -14,8 +14,8 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
 
 def node_state(state_dir: Path, driver_name: str) -> NodeState:
-    """Return the stored records of the driver `driver_name` on this node, which may have several
-    drivers.
+    """Return the stored records of the driver `driver_name` on this node. `state_dir`: the
+    directory of the records of all drivers on the node.
 
     Raises: OSError, if the boot id cannot be read.
     """

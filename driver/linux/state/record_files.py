@@ -18,9 +18,9 @@ _SUFFIX: Final = ".json"
 
 
 class RecordFiles:
-    """Implements records.Storage with a file for each record, synced before `write` returns.
+    """Stores each record in a file of its own, synced before `write` returns (implements Storage).
 
-    `folder` is created at the first write.
+    `folder`: the directory of the files, created at the first write.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -24,7 +24,9 @@ IDLE: Final = 2.0  # seconds that the writer waits for more
 
 
 class Storage(Protocol):
-    """The disk storage of records; used by one thread at a time."""
+    """Reads and writes records on the disk; used by one thread at a time. `folder`: the directory
+    of its files.
+    """
 
     folder: Path
 
@@ -34,12 +36,13 @@ class Storage(Protocol):
     def write(self, changes: Mapping[str, Record | None]) -> None:
         """Write the records in `changes`, and remove those whose value is None.
 
-        Raises: OSError; then all of them will be written again.
+        Raises: OSError: the caller writes all of them again later.
         """
 
 
 class StoredRecords:
-    """Implements core.ports.Records on a `storage`.
+    """Keeps the small records of this node in memory and writes them to `storage` in a thread, so
+    that no caller waits long for the disk (the Records port of driver/core/ports).
 
     `index`: the field by whose values `find` finds records without a search; "": none.
     """
@@ -81,8 +84,8 @@ class StoredRecords:
     def write(self, key: str, record: Record) -> None:
         """Set the record of `key`, and wait at most TIMEOUT seconds until it is on the disk.
 
-        No-op if the record is the same. Never fails: if it cannot be written, `problem` reports
-        that, and the record stays in memory and is written later.
+        No-op if `key` has this record already. Never fails: if the record cannot be written,
+        `problem` reports that, and the record stays in memory and is written later.
         """
         with self._lock:
             if self._loaded().get(key) == record and key not in self._unwritten:
@@ -106,7 +109,9 @@ class StoredRecords:
                 self._start_writer()
 
     def flush(self) -> bool:
-        """Wait a moment until all records are on the disk. Returns False if they are not."""
+        """Wait, at most a moment, until all records are on the disk. Returns False if some are not
+        on the disk then.
+        """
         with self._lock:
             reply = self._call_writer() if self._unwritten else None
         if reply:

@@ -41,7 +41,7 @@ class _Known(NamedTuple):
 
 
 class VolumeMetrics:
-    """The metrics of the volumes of all pools on the node called `node`."""
+    """Computes the metrics of the volumes of all pools on the node called `node`."""
 
     def __init__(
         self,

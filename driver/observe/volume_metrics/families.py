@@ -80,7 +80,7 @@ class Samples:
         self._lines[name] += [f"{name}{labels}}} {value(item)}\n" for labels, item in samples]
 
     def text(self) -> bytes:
-        """Return all metrics, with their types and help texts."""
+        """Return all metrics in Prometheus' text format, with their types and help texts."""
         text: list[str] = []
         for name, (kind, help_text) in FAMILIES.items():
             text.append(f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n")
@@ -89,7 +89,7 @@ class Samples:
 
 
 def volume_labels(volume: Volume, pool: str, node: str) -> Labels:
-    """Return the labels of a volume."""
+    """Return the labels that all metrics of a volume have: its id, pool, node and claim."""
     inline = bool(volume.inline)
     return (
         f'{{volume="{volume.id}",pool="{_escape(pool)}"'

@@ -31,8 +31,8 @@ OnChange = Callable[[AnyVolume, tuple[Fault, ...]], None]
 
 
 class VolumeSurvey:
-    """The results of the last survey of the volumes of all pools. Surveyed by one thread, read by
-    any.
+    """Reads the faults of all volumes and pools periodically, and keeps the last results. One
+    thread runs the survey; any thread may read the results.
 
     `on_change`: called with each volume whose faults are of other kinds than before, and with its
     faults (empty: it is healthy again). `on_pool`: called with the name and the faults of each pool
@@ -54,7 +54,9 @@ class VolumeSurvey:
         self.allocated: Mapping[str, Bytes] = {}
 
     def run(self) -> float:
-        """Survey all volumes. Returns the seconds until the next survey is due."""
+        """Read the faults of all volumes and pools once. Returns the seconds until the next survey
+        should begin.
+        """
         begun = time.monotonic()
         try:
             self._survey()

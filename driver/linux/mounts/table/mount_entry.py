@@ -17,7 +17,9 @@ _OPTION: Final = re.compile(r'(?:[^,"]|"[^"]*")+')  # an SELinux context has com
 class Mount:
     """A mount as proc_pid_mountinfo(5) and statmount(2) describe it.
 
-    `id`, `parent`: the unique ids if statmount is used (2^31 and more), else the ids that the
+    `device`: the st_dev of its files; `root`: the mounted directory of the filesystem; `options`,
+    `super_options`: those of the mount and of the superblock. `id`, `parent`: the unique ids of
+    this mount and of the one below if statmount is used (2^31 and more), else the ids that the
     kernel reuses.
     """
 
@@ -33,7 +35,9 @@ class Mount:
 
 
 def unescape(field: str) -> str:
-    """Return a field of mountinfo with its octal escapes, such as 040 for a space, resolved."""
+    """Return a field of /proc/self/mountinfo with its octal escapes, such as 040 for a space,
+    resolved.
+    """
     if "\\" not in field:
         return field
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
@@ -85,7 +89,7 @@ def may_be_node(mount: Mount) -> bool:
 
 def read_number(node: Path) -> int:
     """Return the number (dev_t) of the block device with the node `node`, from sysfs, or else from
-    the node; 0: there is none.
+    the node; 0: there is no such device.
     """
     if node.is_relative_to("/dev"):
         name = "!".join(node.parts[2:])  # how sysfs spells /dev/cciss/c0d0

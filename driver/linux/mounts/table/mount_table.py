@@ -29,13 +29,14 @@ class MountTable(Protocol):
 
     def at(self, target: Path) -> tuple[Mount, ...]:
         """Return the mounts exactly at `target`, lowest first, without those that are hidden below
-        another mount. `target` is resolved as by `topmost_at`.
+        another mount. Symbolic links in the parents of `target` are followed, but not one in the
+        last component.
         """
 
     def find_by_descriptor(self, fd: int) -> Mount | None:
-        """Return the mount on which the open file `fd` lies; None: it was unmounted since.
+        """Return the mount on which the open file `fd` lies; None: that mount was unmounted since.
 
-        No path is used, so a mount that was made over it since is not returned instead.
+        No path is used, so a mount that was made over that one since is not returned instead.
         """
 
     def mounts(self) -> tuple[Mount, ...]:
@@ -47,7 +48,9 @@ class MountTable(Protocol):
         """
 
     def list_once(self) -> Callable[[int], tuple[Mount, ...]]:
-        """List the mounts once, and return a function like `device_mounts` that uses this list."""
+        """List the mounts once, and return a function that returns the mounts of a block device,
+        given its number (dev_t), from this list.
+        """
 
     def node_mounts(self) -> tuple[tuple[int, Mount], ...]:
         """Return the bind mounts of block device nodes, each with the number (dev_t) of the
@@ -62,7 +65,9 @@ class MountTable(Protocol):
 
 @cache
 def table() -> MountTable:
-    """Return the implementation of MountTable that this kernel supports; it is chosen once."""
+    """Return the best implementation of MountTable that this kernel supports; the choice is made
+    once.
+    """
     try:
         root = mount_ids.topmost(Path("/"), unique=True)
     except OSError:
@@ -71,17 +76,22 @@ def table() -> MountTable:
 
 
 def topmost_at(target: Path) -> Mount | None:
-    """Return the topmost mount exactly at `target`, or None; see MountTable."""
+    """Return the topmost mount exactly at `target`; None: nothing is mounted there. Symbolic links
+    in the parents are followed.
+    """
     return table().topmost_at(target)
 
 
 def at(target: Path) -> tuple[Mount, ...]:
-    """Return the mounts exactly at `target`, lowest first; see MountTable."""
+    """Return the mounts exactly at `target`, lowest first, without those that are hidden below
+    another mount.
+    """
     return table().at(target)
 
 
 def is_mount_point(target: Path) -> bool:
-    """Return whether anything is mounted exactly at `target`, resolved as `at` does.
+    """Return whether anything is mounted exactly at `target`. Symbolic links in the parents are
+    followed.
 
     Takes a few microseconds whatever the number of mounts. Raises: OSError.
     """
@@ -89,7 +99,7 @@ def is_mount_point(target: Path) -> bool:
 
 
 def find_by_descriptor(fd: int) -> Mount | None:
-    """Return the mount on which the open file `fd` lies, or None; see MountTable."""
+    """Return the mount on which the open file `fd` lies; None: that mount was unmounted since."""
     return table().find_by_descriptor(fd)
 
 

@@ -27,7 +27,7 @@ _PAGE: Final = 64 * 1024  # bytes to ask for
 
 
 class MountinfoTable:
-    """Implements mount_table.MountTable by reading mountinfo."""
+    """Finds mounts by reading /proc/thread-self/mountinfo (implements MountTable)."""
 
     def topmost_at(self, target: Path) -> Mount | None:
         return next(reversed(self.at(target)), None)
@@ -76,7 +76,7 @@ class MountinfoTable:
 
 
 def read() -> str:
-    """Return the text of this thread's mountinfo. Raises: OSError.
+    """Return the text of this thread's /proc/thread-self/mountinfo. Raises: OSError.
 
     Each read(2) returns at most a page; since Linux 5.8 no mount is skipped between two of them.
     """
@@ -90,7 +90,9 @@ def read() -> str:
 
 
 def parse(text: str) -> tuple[Mount, ...]:
-    """Return all mounts in `text`, the contents of mountinfo, in the kernel's order. Pure."""
+    """Return all mounts in `text`, the contents of mountinfo, in the kernel's order. No file is
+    read.
+    """
     return tuple(_parse_line(line) for line in _lines(text))
 
 
@@ -98,7 +100,7 @@ def layers(text: str, topmost: int) -> tuple[Mount, ...]:
     """Return the mount with the id `topmost` and the mounts that it hides at its target, lowest
     first.
 
-    `text`: the contents of mountinfo. Empty if no mount has that id. Pure.
+    `text`: the contents of mountinfo. Empty if no mount has that id. No file is read.
     """
     lines = deque[str]()
     number, target = str(topmost), ""

@@ -58,9 +58,10 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def is_supported(mount_id: int) -> bool:
-    """Return whether this kernel has listmount(2) and statmount(2), with all fields that are read.
+    """Return whether this kernel has listmount(2) and statmount(2), with all fields that this
+    program reads.
 
-    `mount_id`: the unique id of any mount, to try it. False also if seccomp forbids the calls.
+    `mount_id`: the unique id of any mount, for a trial. False also if seccomp forbids the calls.
     Never raises OSError.
     """
     try:
@@ -73,7 +74,7 @@ def listing() -> bytes:
     """Return the unique ids of all reachable mounts of this mount namespace, ascending, as bytes.
 
     Each id has 8 bytes, as the kernel returns it, because converting thousands of them to integers
-    takes longer than the system call; see ids. Raises: OSError.
+    takes longer than the system call. Raises: OSError.
     """
     pages, last = b"", 0
     while True:
@@ -90,12 +91,12 @@ def listing() -> bytes:
 
 
 def ids(listing: bytes) -> memoryview[int]:
-    """Return the ids in a result of `listing`, or in a part of it."""
+    """Return the mount ids in `listing`, which has 8 bytes for each."""
     return memoryview(listing).cast("Q")
 
 
 def entry(mount_id: int) -> Mount | None:
-    """Return the mount with that unique id.
+    """Return the mount with the unique id `mount_id`.
 
     None: it does not exist any more, or cannot be reached from this process's root. Raises:
     OSError.

@@ -35,7 +35,8 @@ _TRIES: Final = 10  # between the look at a place and the question what is there
 
 
 class StatmountTable:
-    """Implements mount_table.MountTable by statmount(2) and listmount(2).
+    """Finds mounts by statmount(2) and listmount(2), fast also if there are thousands (implements
+    MountTable).
 
     Facts about a mount id are cached, because an id is never reused: its filesystem, and the type
     and device number of its root inode, never change.
