@@ -179,7 +179,7 @@ class LoopDevices:
             discards=volume.discards,
         )
         self._hints[volume.id] = status
-        if not loop.has_direct_io(status):
+        if not status.flags & loop_ioctl.LO_FLAGS_DIRECT_IO:
             self.buffered.add(volume.id)
         return status
 

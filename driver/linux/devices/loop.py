@@ -135,15 +135,16 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
     of all descriptors between its vfork and its exec. Raises: OSError, EBUSY if it is in use.
     """
     loop_guard.close(status.number)
+    is_bound = True
     with loop_ioctl.ignore_gone(), ExitStack() as undo:
         node = _open_exclusively(status.path, busy_timeout, undo)
         if not _node_has_file(node, status):
             return
         fcntl.ioctl(node, loop_ioctl.LOOP_CLR_FD)
-        if not _is_bound(node):
+        if not (is_bound := _is_bound(node)):
             clear_read_only(node)
     for _ in _retry_for(bound):
-        if not _has_same_file(status):
+        if not (is_bound and _has_same_file(status)):
             loop_free.remember(status.path.name)
             return
     raise OSError(errno.EBUSY, "still in use", os.fspath(status.path))

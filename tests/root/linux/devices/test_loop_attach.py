@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from driver.linux import files
-from driver.linux.devices import block, loop, loop_attach
+from driver.linux.devices import block, loop, loop_attach, loop_ioctl
 from tests.root.linux.devices.conftest import (
     MIB,
     attach,
@@ -36,6 +36,7 @@ def test_attach_says_what_the_kernel_says(image: Path) -> None:
         assert loop.status(status.path) == loop.find(backing(image)) == status
         assert status in loop.list_bound()
         assert loop.has_direct_io(status)
+        assert status.flags & loop_ioctl.LO_FLAGS_DIRECT_IO
     finally:
         loop.detach(status, bound=5)
 
@@ -67,6 +68,7 @@ def test_attach_falls_back_to_buffered_io_below_the_sector_size(make_pool: MakeP
     status = attach(pool / "disk.img", block_size=512)
     try:
         assert not loop.has_direct_io(status)
+        assert not status.flags & loop_ioctl.LO_FLAGS_DIRECT_IO
     finally:
         loop.detach(status, bound=5)
 
@@ -77,6 +79,7 @@ def test_direct_io_can_be_left_out(plain: Path) -> None:
     )
     try:
         assert not loop.has_direct_io(status)
+        assert not status.flags & loop_ioctl.LO_FLAGS_DIRECT_IO
     finally:
         loop.detach(status, bound=5)
 
