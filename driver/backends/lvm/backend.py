@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
-from driver.backends.lvm import checks, contents, no_space, tags
+from driver.backends.lvm import checks, contents, delete_image, no_space, tags
 from driver.backends.lvm.copy_snapshot import take_copy_snapshots
 from driver.backends.lvm.faults import faults
 from driver.backends.lvm.options import HostResources, Options
@@ -26,13 +26,10 @@ from driver.backends.quiesce import quiesced
 from driver.core.capacity import Capacity, PoolState
 from driver.core.devices import Device, Extent
 from driver.core.errors import (
-    Busy,
     Invalid,
     NoSpace,
-    NotFound,
     OutOfRange,
     PoolUnavailable,
-    Refused,
 )
 from driver.core.failpoints import FailPoint, reach
 from driver.core.faults import Fault
@@ -172,17 +169,7 @@ class Lvm:
 
     def delete(self, image_id: ImageId) -> None:
         with self.group.lock:
-            self._pool.refresh()
-            index = self._pool.index
-            if not index.image(image_id):
-                raise NotFound(f"no image {image_id} in pool {self._name}")
-            if device := self._devices.find(image_id):
-                raise Refused(f"{image_id} is attached as {device.path}")
-            if self._devices.is_read(image_id):
-                raise Busy(f"{image_id} is being read")
-            if entry := index.entries.get(image_id):
-                self.group.run("lvremove", self.group.full_name(entry.lv.name))
-            index.remove(image_id)
+            delete_image.remove_image(self._pool, image_id, self._name)
             self._untouched.discard(image_id)
         reach(FailPoint.DELETE_SYNCED)
 
