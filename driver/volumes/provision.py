@@ -116,10 +116,8 @@ class Provisioner:
             raise Refused(f"volume {volume.id} is held: `cellar release` allows deleting it again")
         if volume.published and self._attach:
             raise Refused(f"volume {volume.id} is published to node {volume.published.node}")
-        if volume.luks_key_id is None:
-            with suppress(Refused):  # it is attached, mostly by a call that was interrupted
-                pool.backend.delete(volume.id)
-                return
+        if volume.luks_key_id is None and _delete_detached(pool, volume):
+            return
         if device := attachment.contents_device(pool, volume):
             if mounts := pool.host.mount_points(device):
                 targets = ", ".join(str(mount.target) for mount in mounts)
@@ -249,3 +247,18 @@ def _same_or_conflict(pool: Pool, volume: Volume, request: CreateVolume) -> Volu
     if reasons := list(compatibility.differences(pool.name, volume, request)):
         raise Conflict(f"volume {request.name!r} exists, but {'; '.join(reasons)}")
     return volume
+
+
+def _delete_detached(pool: Pool, volume: Volume) -> bool:
+    """Delete the volume, and return True; return False if it is attached, mostly by a call that was
+    interrupted.
+
+    Raises: Refused: it cannot be removed; PoolUnavailable; Damaged.
+    """
+    try:
+        pool.backend.delete(volume.id)
+    except Refused:
+        if pool.backend.attached(volume.id) is None:
+            raise
+        return False
+    return True
