@@ -27,7 +27,9 @@ def parse_bytes(text: str) -> Bytes:
 
 
 def parse_share(text: str, total: Bytes) -> Bytes:
-    """Return the bytes of a size, or of a percentage (`5%`) of `total` bytes. Raises: Invalid."""
+    """Return the bytes of a size, or of a percentage (`5%`) of `total` bytes. Raises: Invalid:
+    `text` has neither form.
+    """
     if match := _SHARE.fullmatch(text.strip()):
         return int(total * float(match[1]) / 100)
     return parse_bytes(text)

@@ -54,7 +54,7 @@ class PoolPlan:
 
 
 def check(plan: PoolPlan) -> None:
-    """Check that the number and the sizes of the disks fit the plan. Raises: Invalid."""
+    """Check that number and sizes of the disks fit the plan. Raises: Invalid: they do not."""
     if len({device.number for device in plan.devices}) < len(plan.devices):
         raise Invalid("a disk is named twice")
     if plan.kind is PoolKind.LOOPFILE:

@@ -22,7 +22,7 @@ _ELSEWHERE_TOO: Final = frozenset(
 
 def incompatibility(volume: Volume, capability: Capability) -> str | None:
     """Return why the volume cannot be used with this access mode, access type and mount options;
-    None: it can.
+    None: it can be used.
     """
     if capability.mode in _ELSEWHERE_TOO:
         return f"volume_capability: {capability.mode} needs several nodes, the volume is on one"

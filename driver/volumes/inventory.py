@@ -50,8 +50,8 @@ class ImagesFound:
 
 @dataclass(frozen=True, slots=True)
 class PoolEntry:
-    """One pool with its state, the age of that state in seconds, and the features (filesystem
-    types, encryption) that volumes in it cannot have on this node.
+    """The entry of one pool in the list of pools: its state, the age of that state in seconds, and
+    the features (filesystem types, encryption) that volumes in it cannot have on this node.
     """
 
     state: PoolState

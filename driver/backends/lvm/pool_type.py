@@ -34,12 +34,12 @@ def read_location(text: str) -> str:
 
 
 def read_stripes(text: str) -> int:
-    """Return the number of stripes in `text`, 1 to 99. Raises: ValueError."""
+    """Return the number of stripes in `text`, 1 to 99. Raises: ValueError: another text."""
     return _read_count(text, 1)
 
 
 def read_mirrors(text: str) -> int:
-    """Return the number of additional copies in `text`, 0 to 99. Raises: ValueError."""
+    """Return the number of additional copies in `text`, 0 to 99. Raises: ValueError: it is none."""
     return _read_count(text, 0)
 
 

@@ -51,7 +51,7 @@ class ImageCopy:
         cls, pool: Pool, image: Image, origin: Pool, source: Image, finish: Prepare
     ) -> ImageCopy:
         """Return the copy of `source`, after finding out whether its bytes can be shared and
-        whether it is in use. The arguments are the fields of the class.
+        whether it is in use. `finish`: run on the new image when it has all bytes.
         """
         return cls(
             pool=pool,

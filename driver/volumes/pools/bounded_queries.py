@@ -32,8 +32,9 @@ class Replies(Generic[T]):
 
 
 def ask_directly(pool: Pool, question: Callable[[Backend], T]) -> T:
-    """Return `question(pool.backend)`. It is called in this thread if the pool answered a moment
-    ago, else as by `ask_until_silent`. Raises: as there.
+    """Return the result of `question(pool.backend)`, called in this thread if the pool answered a
+    moment ago, else in a thread of the pool. Raises: PoolSilent: the pool does not answer; what
+    `question` raises.
     """
     if pool.answers.answered_recently and not pool.answers.silent_for:
         answer = question(pool.backend)

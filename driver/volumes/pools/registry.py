@@ -95,7 +95,9 @@ class Pools(ImageLists):
         return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
     def read_id(self, pool: Pool) -> PoolId:
-        """Return the pool's id; see `ask_directly`. Raises: PoolUnavailable; PoolSilent."""
+        """Return the pool's id, read from the pool. Raises: PoolUnavailable; PoolSilent: it does
+        not answer.
+        """
         pool_id = self._ids[pool.name] = ask_directly(pool, lambda backend: backend.id)
         return pool_id
 

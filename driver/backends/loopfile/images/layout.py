@@ -132,7 +132,9 @@ def _fill_disk(building: Path, fill: Callable[[Path], None]) -> None:
 
 
 def verified_image(root: Path, image: Image) -> Path:
-    """Return the file of an image after the check of `verified_status`. Raises: as there."""
+    """Return the file of an image after checking that it exists and is not too short. Raises:
+    Damaged if it is missing, or shorter than recorded; OSError if it cannot be examined.
+    """
     verified_status(root, image)
     return disk(root, image.id)
 
