@@ -125,8 +125,9 @@ class EagerSelector(EpollSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Return the events as the parent class does. Errors of a poll are ignored; the parent
-        class reports them.
+        """Return the files that are ready, each with its events, as the parent class does. They are
+        polled once without releasing the interpreter's lock; only if none is ready, or the poll
+        fails, the parent class waits.
         """
         count: int = _epoll_wait(self._epoll, self._events, MAX_EVENTS, 0)
         if count > 0:

@@ -45,12 +45,12 @@ class Answers(Protocol):
         """
 
     def note(self) -> None:
-        """Record that the pool has just answered a call that was made without `begin`."""
+        """Record that the pool has just answered a call that the caller made in its own thread."""
 
     @property
     def answered_recently(self) -> bool:
-        """Return whether the pool answered a moment ago, so that it can be called without
-        `begin`.
+        """Return whether the pool answered a moment ago, so that a caller need not use
+        another thread for its next call.
         """
 
     @property

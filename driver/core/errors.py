@@ -117,7 +117,9 @@ class OutOfRange(CellarError):
 
 
 class PoolUnavailable(CellarError):
-    """The pool is unavailable: not mounted, without its marker, or not on this node."""
+    """The pool is unavailable: not mounted, without the file that marks it as a pool, or not on
+    this node.
+    """
 
     code = Code.UNAVAILABLE
 

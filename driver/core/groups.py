@@ -34,10 +34,12 @@ def check_sources(
 
 
 def no_group(key: Key) -> NotFound:
-    """Return the error for a group of which no member exists."""
+    """Return the error for a group snapshot of which no member exists."""
     return NotFound(f"no group snapshot {key}")
 
 
 def incomplete(key: Key, missing: SnapshotId) -> NotFound:
-    """Return the error for a group whose member with the id `missing` does not exist any more."""
+    """Return the error for a group snapshot whose member with the id `missing` does not exist any
+    more.
+    """
     return NotFound(f"group snapshot {key} is not complete: there is no {missing}")

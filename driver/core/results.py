@@ -42,8 +42,8 @@ class ChangesPage:
     """One page of the allocated extents of a snapshot, the target, or of those in which it differs
     from another snapshot, the base.
 
-    `end`: byte offset of the next page; on the last page it is equal to `size`, the target's
-    size in bytes. `incarnations`: of target and base, to detect that one was created again
+    `end`: byte offset of the next page; on the last page it is equal to `size`, the target's size
+    in bytes. `incarnations`: random texts of target and base, to detect that one was created again
     between pages.
     """
 

@@ -181,8 +181,8 @@ class CreateRoutes:
                 raise PoolUnavailable(text)
 
     async def snapshot(self, request: csi.CreateSnapshotRequest, context: Context) -> bytes:
-        """Create a snapshot on the node of its source. Nodes that may have a snapshot with the same
-        name are asked first.
+        """Create a snapshot on the node of its source, and return that node's response, serialized.
+        Nodes that may have a snapshot with the same name are asked first.
 
         Raises: Conflict if another node has a snapshot with this name; Busy if another router is
         creating one; PoolUnavailable if the source's node is unavailable; Refused if that node is

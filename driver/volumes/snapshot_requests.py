@@ -132,8 +132,8 @@ class GetChangedBlocks:
     """The request for one page of a snapshot's allocated extents from byte `start` on or, with a
     `base`, of the extents in which the two snapshots differ.
 
-    `incarnations`: those of target and base on the previous page, to detect that one was created
-    again; (): this page is the first.
+    `incarnations`: the random texts of target and base on the previous page, to detect that one was
+    created again; (): this page is the first.
     """
 
     target: SnapshotId

@@ -13,7 +13,7 @@ from driver.linux.disks.find_filesystem import DiskSource
 class Options:
     """The options of a pool of loop files, as configured. `overcommit`: the factor by which sparse
     images may exceed the free space; `reserve`: bytes or a percentage of the filesystem that
-    images never get; `init`: a directory without a marker may become a pool; `disk`: the disk
+    images never get; `init`: a directory that is no pool yet may become one; `disk`: the disk
     that the driver mounts at the pool's location; `disks`: which blank disk becomes the pool.
     """
 

@@ -60,7 +60,7 @@ def fill(pool: LvmPool, volume: Volume, prepare: Prepare) -> Volume:
     They are written in place: no pod can see them until the record says `formatted`. Returns
     the volume with its new record.
 
-    Raises: Refused if it was formatted, is in use, or has another incarnation; NotFound,
+    Raises: Refused if it was formatted, is in use, or was deleted and created again; NotFound,
     Damaged; NoSpace; PoolUnavailable; CommandError; what `prepare` raises.
     """
     name = tags.lv_name(volume.id)

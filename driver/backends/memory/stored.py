@@ -32,7 +32,7 @@ class Stored:
     def require_unformatted(self, volume: Volume) -> Stored:
         """Return this image if it is the volume `volume`, was never formatted, and is not in use.
 
-        Raises: Refused if it was formatted, is in use, or has another incarnation.
+        Raises: Refused if it was formatted, is in use, or was deleted and created again.
         """
         if not isinstance(self.image, Volume) or self.image.formatted:
             raise Refused(f"{volume.id} was formatted before; nothing was changed")

@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     @property
     def id(self) -> PoolId:
-        """Return the id of the pool, from its marker."""
+        """Return the id of the pool, which is stored in the pool itself."""
 
     @property
     def granularity(self) -> Bytes:
@@ -106,7 +106,7 @@ class Backend(Protocol):
         """
 
     def record(self, volume: Volume) -> None:
-        """Replace the record of a volume with that of `volume`, which has the same incarnation.
+        """Replace the record of a volume with that of `volume`.
         Durable, except for `published`.
 
         Raises: NotFound: the volume does not exist, or was deleted and created again.

@@ -29,8 +29,8 @@ class Records(Protocol):
         """Return a copy of the records whose `field` has this value, by key."""
 
     def write(self, key: str, record: Mapping[str, str]) -> None:
-        """Write or replace the record of `key`. It is durable on return, unless there is a
-        `problem`.
+        """Write or replace the record of `key`. It is durable on return, unless the
+        property `problem` says why records cannot be written.
         """
 
     def remove(self, key: str) -> None:

@@ -51,7 +51,9 @@ class Freezer:
             _end(self._pid, self._requests)
 
     def freeze(self, targets: Sequence[Path], bound: float) -> Frozen:
-        """Freeze the filesystems mounted at `targets`, for at most `bound` seconds.
+        """Freeze the filesystems mounted at `targets`, for at most `bound` seconds, and return an
+        object whose `thaw` ends that. A child process freezes them, so that they are thawed even
+        if this process is killed.
 
         A filesystem that was frozen by somebody else before (EBUSY) counts as frozen, and is not
         thawed. After any other failure all filesystems are thawed again.

@@ -75,10 +75,10 @@ class BackgroundCopies:
         """Run `work` in the pool's executor and return its result.
 
         `pool`: the pool's name; `text`: identifies the copy, and names it for people; `total`:
-        bytes to copy, for the progress; `incarnations`: the incarnations of its sources, as
-        text; `images`: the images that it creates. If a copy fails while no call waits for it,
-        the next call with the same `text` and `incarnations` within KEEP_FAILURE seconds raises
-        its error.
+        bytes to copy, for the progress; `incarnations`: random texts that change when one of its
+        sources is created again; `images`: the images that it creates. If a copy fails while no
+        call waits for it, the next call with the same `text` and `incarnations` within KEEP_FAILURE
+        seconds raises its error.
 
         Raises: StillRunning: it takes longer than `timeout`, and continues in the background;
         what `work` raises.

@@ -50,8 +50,8 @@ class PoolCreation:
         self._running = False  # this process has found a pool here
 
     def refuse_directory(self, fd: int) -> None:
-        """Raise PoolUnavailable unless the directory open as `fd`, which has no marker, may become
-        a pool.
+        """Raise PoolUnavailable unless the directory open as `fd`, which has no marker file (the
+        file that makes a directory a pool), may become one.
         """
         file_names = [name for name in os.listdir(fd) if not _PASSING.fullmatch(name)]
         if any(map(_IMAGE.fullmatch, file_names)):

@@ -58,9 +58,9 @@ class Visit(NamedTuple):
 class PoolDirectory:
     """Finds, opens, locks and releases the directory of one pool.
 
-    `adopted(path)` is called with the lock held each time that the pool is found, while no call
-    is inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in the
-    marker. `init`: a new pool may be made; `known`, `ids`: the pools that this node and this
+    `adopted(path)` is called with the lock held each time that the pool is found, while no call is
+    inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in the pool's
+    marker file. `init`: a new pool may be made; `known`, `ids`: the pools that this node and this
     process have found; `disk`: the disk to mount there.
     """
 
@@ -89,7 +89,7 @@ class PoolDirectory:
 
     @property
     def id(self) -> PoolId:
-        """Return the pool id in the marker. Costs one stat(2) if nothing changed.
+        """Return the pool id in the pool's marker file. Costs one stat(2) if nothing changed.
 
         Raises: PoolUnavailable if the pool is missing or belongs to another driver; Exhausted.
         """

@@ -23,10 +23,10 @@ _AFTERMATH: Final = 2.0
 
 
 def lock(root: int, marker: int, location: Path) -> int:
-    """Lock the pool for this process and return the file descriptor that has the lock: `marker` or
-    a new one.
+    """Lock the pool for this process, and return the file descriptor that has the lock: `marker`,
+    or a new one of the directory if a killed process that hangs in the kernel still locks `marker`.
 
-    `root`, `marker`: open file descriptors of the pool's directory and of its marker.
+    `root`, `marker`: open file descriptors of the pool's directory and of its marker file.
     `location`: the pool's path for the error text.
 
     Raises: PoolUnavailable if another process has the pool; OSError.

@@ -17,9 +17,10 @@ SCHEMA: Final = 1
 
 
 def write(root: Path, owner: str) -> PoolId:
-    """Write a marker with a new pool id, durably, and return the id. `owner`: the driver's name.
+    """Write the marker file, which makes a directory a pool, with a new pool id, durably, and
+    return the id. `owner`: the driver's name.
 
-    Raises: FileExistsError if there is a marker; OSError.
+    Raises: FileExistsError if the directory has one; OSError.
     """
     pool_id = new_pool_id()
     text = json.dumps({"schema": SCHEMA, "id": pool_id, "owner": owner}).encode()
@@ -37,7 +38,7 @@ def write(root: Path, owner: str) -> PoolId:
 def initialise(location: Path, owner: str) -> PoolId:
     """Make the directory `location` a pool of the driver `owner`, and return its id.
 
-    Raises: Conflict if it is a pool already; Refused if the marker cannot be written.
+    Raises: Conflict if it is a pool already; Refused if its marker file cannot be written.
     """
     try:
         return write(location, owner)
@@ -48,9 +49,9 @@ def initialise(location: Path, owner: str) -> PoolId:
 
 
 def read_id(text: bytes, location: Path, owner: str) -> PoolId:
-    """Return the pool id in `text`, the contents of a marker.
+    """Return the pool id in `text`, the contents of a pool's marker file.
 
-    `owner`: the name of this driver. Raises: PoolUnavailable if the marker is damaged, of a newer
+    `owner`: the name of this driver. Raises: PoolUnavailable if it is damaged, of a newer
     schema, or another driver's.
     """
     try:
