@@ -45,24 +45,28 @@ class NodeResources:
 
     @cached_property
     def freezer(self) -> Freezer:
-        """Return the child process that freezes filesystems."""
+        """Return the object that freezes filesystems, in a child process."""
         return Freezer()
 
     @cached_property
     def host(self) -> LinuxHost:
-        """Return the object that formats, mounts and examines filesystems on this machine (the
-        Host port).
+        """Return the object that formats, mounts and examines filesystems on this machine. It
+        implements the interface `Host` of driver/core/ports.
         """
         return LinuxHost()
 
     @cached_property
     def crypt(self) -> LinuxCrypt:
-        """Return the object that formats, opens and closes LUKS containers (the Crypt port)."""
+        """Return the object that formats, opens and closes LUKS containers. It implements the
+        interface `Crypt` of driver/core/ports.
+        """
         return LinuxCrypt(self._luks, cgroup.memory_limit())
 
     @cached_property
     def io_limits(self) -> LinuxIoLimits:
-        """Return the object that enforces limits on the IO of pods (the IoLimits port)."""
+        """Return the object that enforces limits on the IO of pods. It implements the interface
+        `IoLimits` of driver/core/ports.
+        """
         return LinuxIoLimits(partial(pods_cgroup.find, self._pods_group))
 
     def shared(self, make: Callable[[NodeResources], T]) -> T:

@@ -22,12 +22,13 @@ RESTS: Final = 49  # times what a step cost: two per cent of a processor, then
 
 
 class Background:
-    """Runs rounds of work in a thread that uses a small share of a processor.
+    """Does work in a background thread that uses a small share of a processor.
 
-    `steps`: called once for each round; returns the steps of that round, none if there is
-    nothing to do. `rests`: how long the thread sleeps after a step, as a multiple of the step's
-    processor time. At most one thread exists, and it ends with its round. A CellarError or
-    OSError ends the round early and is logged.
+    `steps`: called each time that the thread is started; returns an iterator that does one step of
+    the work each time that it is advanced, and ends at once if there is nothing to do. `rests`: how
+    long the thread sleeps after a step, as a multiple of the step's processor time. At most one
+    thread exists, and it ends with the iterator. A CellarError or OSError ends it early and is
+    logged.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Start a round; no-op while a round is running, or if no thread could be started."""
+        """Start the background thread, which does the work once and ends; no-op while it runs, or
+        if no thread could be started.
+        """
         with self._lock:
             if not self._stop.is_set():
                 return
@@ -56,13 +59,13 @@ class Background:
             self._stop, self._thread = stop, thread
 
     def stop(self) -> None:
-        """End the running round after its current step, without waiting for its end."""
+        """End the background thread after its current step of work, without waiting for its end."""
         with self._lock:
             self._stop.set()
 
     def close(self, bound: float) -> None:
-        """Stop the running round, and wait at most `bound` seconds until its thread has ended, so
-        that it has no file open.
+        """End the background thread after its current step of work, and wait at most `bound`
+        seconds for its end, so that it has no file open.
         """
         self.stop()
         if self._thread and self._thread is not threading.current_thread():

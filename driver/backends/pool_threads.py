@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 class Answering:
     """Makes the calls on one pool in threads of its own, so that a caller need not wait for the
-    pool's disk (the Answers port). Thread-safe.
+    pool's disk. Thread-safe. Implements the interface `Answers` of driver/core.
 
-    A thread is started when a call needs one, up to THREADS.
+    A thread is started when a call needs one, up to a fixed number of threads.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Answering:
         self._answered = -float("inf")
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Have `question` called in a thread of the pool, and return the future of its result or
-        exception.
+        """Call the function `question` in a thread of the pool, and return the future of its result
+        or exception.
 
-        Raises: PoolSilent if an earlier call on the pool has not returned for longer than `silent`
-        seconds; Exhausted if no thread could be started.
+        Raises: PoolSilent if an earlier call on the pool has not returned for longer than the
+        number of seconds given to the constructor; Exhausted if no thread could be started.
         """
         if silent := self.silent_for:
             raise PoolSilent(f"pool {self._name} has not answered for {silent:.0f} s")

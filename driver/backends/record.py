@@ -142,7 +142,9 @@ def glimpse(name: str, flat: Mapping[str, object], error: Exception, size: Bytes
 
 
 def publication_to_json(publication: Publication) -> bytes:
-    """Return a publication as JSON, the contents of `attached.json`."""
+    """Return the record of the node to which a volume is published as JSON, the contents of
+    `attached.json`.
+    """
     flat = {
         "node": publication.node,
         "readOnly": publication.read_only,
@@ -152,7 +154,8 @@ def publication_to_json(publication: Publication) -> bytes:
 
 
 def publication_from_json(text: bytes) -> Publication | None:
-    """Parse the JSON of `attached.json`; None if it cannot be parsed.
+    """Return the record of the node to which a volume is published from the JSON of
+    `attached.json`; None if the JSON cannot be parsed.
 
     The file is not synced, so after a power cut it may contain anything. That is harmless: the
     VolumeAttachment in etcd is durable, and the external-attacher calls ControllerPublishVolume

@@ -16,9 +16,10 @@ from driver.core.model import Allocation, Bytes
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The entry of an image in the space ledger. `promise`: the most bytes that it may occupy;
-    `shared`: the bytes that it shares with other images now; `pending`: it is being made or
-    grown, so not all of it is allocated; `has_holes`: it is thick but was found with holes.
+    """The space that is promised to one image, as an entry of the pool's space ledger. `promise`:
+    the most bytes that the image may occupy; `shared`: the bytes that it shares with other images
+    now; `pending`: it is being made or grown, so not all of it is allocated; `has_holes`: it is
+    thick but was found with holes.
     """
 
     promise: Bytes
@@ -46,12 +47,12 @@ def exact_ratio(overcommit: float) -> Fraction:
 
 @dataclass(slots=True)
 class Sums:
-    """The sums of the ledger entries of all pools on one filesystem, in bytes.
+    """Sums over the images of all pools on one filesystem, in bytes.
 
-    `reserved`: the bytes to keep free for the images, if nothing were written yet to those that
-    are not fully allocated. `written`: how much of `reserved` is occupied already, as far as it
-    was measured. `added`, `dropped`: by how much promises grew, and how much was reserved for
-    images that were removed, since the process began. `changes`: how often an entry was added,
+    `reserved`: the bytes to keep free for the images, if nothing were written yet to those that are
+    not fully allocated. `written`: how much of `reserved` is occupied already, as far as it was
+    measured. `added`, `dropped`: by how much promises grew, and how much was reserved for images
+    that were removed, since the process began. `changes`: how often an image's entry was added,
     replaced or removed. `attached`: how often an image was attached.
     """
 
@@ -64,11 +65,11 @@ class Sums:
 
 
 class Entries:
-    """The ledger entries of one pool by key, the id of the image. `sums`: the sums of the pool's
-    filesystem, which every change of an entry updates.
+    """The space promised to each image of one pool, by the image's id (`key`). `sums`: the sums
+    over all pools on the filesystem, which every change updates.
 
-    `changing`: the images whose occupied bytes may change now, because they are attached or
-    being made. No method but `clear` takes longer with more entries. Not thread-safe.
+    `changing`: the images whose occupied bytes may change now, because they are attached or being
+    made. All methods but `clear` take constant time. Not thread-safe.
     """
 
     def __init__(self, sums: Sums, ratio: Fraction) -> None:
@@ -83,8 +84,8 @@ class Entries:
         self._written: dict[str, Bytes] = {}
 
     def weight(self, entry: Entry | None) -> Bytes:
-        """Return the bytes that an image may occupy at most, divided by the overcommit ratio unless
-        it is thick.
+        """Return the bytes that the image with this entry may occupy at most, divided by the
+        overcommit factor unless it is thick; 0 for None.
         """
         if entry is None:
             return 0
@@ -93,31 +94,33 @@ class Entries:
         return -(-entry.promise * self._under // self._over)
 
     def cost(self, entry: Entry | None) -> Bytes:
-        """Return the bytes that must be free to create an image. For a thick copy that includes
-        what overwriting its shared bytes may cost.
+        """Return the bytes that must be free to create the image with this entry. For a thick copy
+        these are at least what overwriting its shared bytes may cost.
         """
         thick = entry and entry.allocation is Allocation.THICK
         return max(self.weight(entry), entry.shared if entry and thick else 0)
 
     def reserved_at_most(self, entry: Entry | None) -> Bytes:
-        """Return the bytes to reserve for an image of which nothing is written yet."""
+        """Return the bytes to reserve for an image with this entry, of which nothing is written
+        yet; 0 for None.
+        """
         if entry is None:
             return 0
         return entry.shared if entry.fully_allocated else self.weight(entry)
 
     def count_written(self, entry: Entry, occupied: Bytes) -> Bytes:
-        """Return how many of the bytes reserved for an image are no longer needed, because
-        `occupied` bytes are allocated to it.
+        """Return how many of the bytes reserved for the image with this entry need not be kept free
+        any more, because `occupied` bytes are allocated to it.
         """
         if entry.fully_allocated:
             return 0
         return min(self.weight(entry), max(0, occupied - entry.shared))
 
     def put(self, key: str, entry: Entry | None, occupied: Bytes | None = None) -> None:
-        """Add or replace the entry of an image; `entry` None: remove the entry; no-op if the image
-        has none.
+        """Add or replace the entry of the image with the id `key`. `entry` None: remove the entry;
+        no-op if the image has none.
 
-        `occupied`: its allocated bytes; None: not measured.
+        `occupied`: the image's allocated bytes; None: not measured.
         """
         before = self.all.pop(key, None)
         if before is None and entry is None:
@@ -138,7 +141,7 @@ class Entries:
         self._sort_in(key, entry)
 
     def is_attached(self, key: str) -> bool:
-        """Return whether the image is attached; True also if that is not certain."""
+        """Return whether the image with the id `key` is attached; True if that is not certain."""
         return key in self._attached
 
     def set_attached(self, key: str, *, attached: bool) -> None:
@@ -151,8 +154,8 @@ class Entries:
         self._sort_in(key, self.all.get(key))
 
     def learn(self, key: str, entry: Entry, written: Bytes) -> None:
-        """Store the measured bytes `written` of an image; no-op if its entry has changed since it
-        was `entry`.
+        """Store the measured bytes `written` of an image; no-op if the image's entry is not `entry`
+        any more.
         """
         if self.all.get(key) is entry:
             self._set_written(key, written)

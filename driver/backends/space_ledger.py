@@ -44,8 +44,8 @@ class FreeSpace:
     overcommit: Fraction
 
     def largest(self, allocation: Allocation) -> Bytes:
-        """Return the size in bytes of the largest image for which `Ledger.reserve` finds space; 0:
-        there is no space.
+        """Return the size in bytes of the largest image with this allocation for which there is
+        space; 0: there is no space.
         """
         usable = max(0, self.free - PER_IMAGE)
         if allocation is Allocation.THICK:
@@ -73,15 +73,15 @@ class Ledger:
         self._enter_filesystem(Filesystem())
 
     def join(self, filesystem: Filesystem) -> None:
-        """Start without entries on `filesystem`, whose free space the ledger shares from now on. To
-        be called only while no other call uses the pool.
+        """Remove all entries and move the ledger to `filesystem`, whose free space it shares with
+        the other pools there. To be called only while no other call uses the pool.
         """
         self.leave()
         self._enter_filesystem(filesystem)
 
     def leave(self) -> None:
-        """Remove all entries and leave the filesystem, because the pool is gone: nothing is
-        reserved for it any more.
+        """Remove all entries, because the pool is gone, so that nothing is reserved for it any more
+        on its filesystem.
         """
         with self._lock:
             others = [pool for pool in self._filesystem.pools if pool is not self._surveys]
@@ -107,9 +107,10 @@ class Ledger:
         return self._filesystem.sums.changes
 
     def record(self, key: str, entry: Entry, occupied: Bytes | None = None) -> None:
-        """Add the entry of an image that exists, or replace its earlier entry.
+        """Reserve space for the existing image with the id `key`: add `entry`, or replace its
+        earlier entry.
 
-        `occupied`: its allocated bytes; None: not measured.
+        `occupied`: the image's allocated bytes; None: not measured.
         """
         with self._lock:
             self._entries.put(key, entry, occupied)
@@ -137,19 +138,21 @@ class Ledger:
                 self._entries.put(key, entry, occupied)
 
     def remove(self, key: str) -> None:
-        """Remove the entry of an image. No-op if the image has none."""
+        """Reserve no space any more for the image with the id `key`. No-op if it has none."""
         with self._lock:
             self._entries.put(key, None)
             self._lock.notify_all()
 
     def entry(self, key: str) -> Entry | None:
-        """Return the current entry of an image; None: it has none."""
+        """Return the space promised to the image with the id `key`; None: the ledger has no entry
+        of it.
+        """
         with self._lock:
             return self._entries.all.get(key)
 
     def update_shared(self, key: str, shared: Bytes, before: Entry | None = None) -> None:
-        """Lower the shared bytes of a complete image to `shared`, as the filesystem reports them
-        now.
+        """Lower the number of bytes that a complete image shares with others to `shared`, as the
+        filesystem reports it now.
 
         `before`: the image's entry when the measurement began; no-op if the entry was replaced
         since.
@@ -160,12 +163,12 @@ class Ledger:
                 self._entries.put(key, replace(entry, shared=shared))
 
     def shared(self, key: str) -> Bytes:
-        """Return the shared bytes of an image. Raises: KeyError if it has no entry."""
+        """Return how many bytes an image shares with others. Raises: KeyError: no such image."""
         with self._lock:
             return self._entries.all[key].shared
 
     def sharing(self) -> tuple[str, ...]:
-        """Return the keys of the images that share bytes, as far as the ledger knows."""
+        """Return the ids of the images that share bytes with others, as far as the ledger knows."""
         with self._lock:
             return tuple(self._entries.sharing)
 
@@ -182,15 +185,15 @@ class Ledger:
     # --- free space
 
     def largest(self, allocation: Allocation) -> Bytes:
-        """Return the size in bytes of the largest image that `reserve` would accept now."""
+        """Return the size in bytes of the largest image for which there is space now."""
         return self.measure().largest(allocation)
 
     def measure(self, *, closely: bool = False) -> FreeSpace:
-        """Return the free and the committed space of the pool now.
+        """Return the free space of the pool, and the space committed to its images, now.
 
         `closely`: measure the occupied bytes of every image, even if an estimate would be good
-        enough; later estimates are better then. The measurement may take 2 seconds while images
-        are being made.
+        enough; later estimates are better then. The measurement may take 2 seconds while images are
+        being made.
         """
         survey = None if closely else self._surveys.estimate()
         survey = survey or self._surveys.closely()
@@ -200,8 +203,8 @@ class Ledger:
 
     @property
     def is_stale(self) -> bool:
-        """Return whether `measure` returns an estimate that a new measurement of all images would
-        make more exact.
+        """Return whether the free space is only estimated now, and a new measurement of all images
+        would make it more exact.
         """
         return self._surveys.is_stale
 
@@ -209,8 +212,8 @@ class Ledger:
     def reserve(self, key: str, entry: Entry) -> Iterator[None]:
         """Reserve space for an image that the `with` block creates or grows.
 
-        If the block raises, the image's earlier entry is restored; otherwise the block has recorded
-        the final one. Raises: NoSpace.
+        If the block raises, the image's earlier entry is restored; otherwise the block has called
+        `record` with the final entry. Raises: NoSpace.
         """
         before = self.entry(key)
         self._enter(key, entry)
@@ -223,9 +226,10 @@ class Ledger:
             raise
 
     def update_pending(self, key: str, entry: Entry) -> None:
-        """Replace the entry of an image that is being made, once its real cost is known.
+        """Replace the entry of an image that the `with` block of `reserve` is making, once the
+        space that it needs is known.
 
-        Raises: NoSpace; the enclosing `reserve` then restores the earlier entry.
+        Raises: NoSpace if there is no space for a larger entry.
         """
         with self._lock:
             cost = self._entries.cost

@@ -57,8 +57,8 @@ class Filesystems:
 @dataclass(frozen=True, slots=True)
 class Survey:
     """The result of one measurement of a pool's images. `free`: the bytes that were neither
-    occupied nor reserved at the time `at` (monotonic seconds); the others: the counters of
-    `Sums` just before.
+    occupied nor reserved at the time `at` (monotonic seconds); `added`, `dropped`, `changes`,
+    `attached`: the filesystem's counters of the same names (in `Sums`) just before.
     """
 
     free: Bytes
@@ -71,7 +71,7 @@ class Survey:
     def free_now(self, sums: Sums) -> Bytes:
         """Return the bytes that are free now. To be called with the filesystem's lock held.
 
-        `sums`: the present ones. What was reserved since the survey is subtracted in full,
+        `sums`: the filesystem's sums now. What was reserved since the survey is subtracted in full,
         because it may have been written after the filesystem was measured.
         """
         return self.free - (sums.added - self.added)
@@ -82,7 +82,7 @@ class Surveys:
     measurement is a survey. Thread-safe; no system call is made with the lock held.
 
     `occupied(key)` returns the allocated bytes of an image (st_blocks), `available()` the free
-    bytes of the filesystem minus reserve and margin.
+    bytes of the filesystem minus those that images never get.
     """
 
     def __init__(
@@ -99,18 +99,18 @@ class Surveys:
         self._last: Survey | None = None
 
     def unwritten(self) -> Survey:
-        """Return a lower bound of the free space: as if nothing were written yet to any image, so
-        that all reserved bytes are still needed. Measures no image.
+        """Return a survey with a lower bound of the free space: as if nothing were written yet to
+        any image, so that all reserved bytes are still needed. Measures no image.
         """
         with self.filesystem.lock:
             begun, reserved = self._begun(), self.filesystem.sums.reserved
         return begun(self._available() - reserved)
 
     def estimate(self) -> Survey | None:
-        """Return the free space according to the last survey.
+        """Return a survey with the free space as estimated from the last measurement of the images.
 
-        None: a new survey by `closely` is needed, because the last one is too old, there are few
-        images, or little space is free.
+        None: the images must be measured again, because the last measurement is too old, there are
+        few images, or little space is free.
         """
         with self.filesystem.lock:
             begun, sums, last = self._begun(), self.filesystem.sums, self._last
@@ -122,7 +122,8 @@ class Surveys:
         return begun(free) if free * _NEARLY_FULL >= free + reserved else None
 
     def closely(self) -> Survey:
-        """Measure the occupied bytes of all images that may change, and return the free space.
+        """Measure the occupied bytes of all images that may change, and return a survey with the
+        free space.
 
         The bytes of an image that grows during the survey would count twice, and an image that is
         attached during it could free bytes. So the survey is repeated until neither happens, for 2
@@ -139,7 +140,7 @@ class Surveys:
 
     @property
     def is_stale(self) -> bool:
-        """Return whether `estimate` is used, and a new survey would make it more exact."""
+        """Return whether the free space is estimated, and a new survey would make it more exact."""
         with self.filesystem.lock:
             last = self._last
             return self._are_many() and not (last and monotonic() - last.at < _FRESH)

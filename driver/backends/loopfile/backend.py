@@ -47,8 +47,8 @@ from driver.linux.mounts.freeze import Freezer
 
 
 class Loopfile(CopyingPool):
-    """Creates, deletes and attaches the images of one pool, which are loop files in a directory
-    (the Backend port of driver/core/ports).
+    """Creates, deletes and attaches the images of one pool, which are loop files in a directory.
+    Implements the interface `Backend` of driver/core/ports.
     """
 
     # --- at rest
@@ -235,8 +235,9 @@ def open_pool(
     name: str, location: Path, options: Options, freezer: Freezer, owner: str
 ) -> Loopfile:
     """Return the backend of a pool in the directory `location`, and open the pool if it is
-    available. It shares nothing with other pools of the process. `freezer`: freezes
-    filesystems; `owner`: the driver's name.
+    available. The pool shares no objects with other pools of the process.
+
+    `freezer`: freezes filesystems; `owner`: the driver's name.
     """
     pool = Loopfile(name, location, options, freezer, owner, shared=Shared())
     with suppress(PoolUnavailable, Exhausted):

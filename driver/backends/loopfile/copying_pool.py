@@ -24,8 +24,8 @@ from driver.linux import fiemap
 
 
 class CopyingPool(ServedPool):
-    """Creates the images of one pool as copies of others, and freezes and reads their sources (a
-    part of the Backend port of driver/core/ports).
+    """Creates the images of one pool as copies of others, and freezes and reads the images that are
+    copied. Implements a part of the interface `Backend` of driver/core/ports.
     """
 
     @contextmanager

@@ -39,14 +39,13 @@ class LoopDevices:
         self.buffered: set[ImageId] = set()  # attached without direct I/O
 
     def clear(self) -> None:
-        """Forget all devices; the next calls ask the kernel."""
+        """Forget which loop devices the images have; the next calls ask the kernel."""
         self._hints.clear()
         self.buffered.clear()
 
     def find_all(self, image_ids: Iterable[ImageId]) -> None:
-        """Find the devices that an earlier process attached, by reading each loop device once.
-        They are remembered as hints, which `find` verifies; `find` also finds devices that were
-        missed.
+        """Look for the devices that an earlier process attached to the images, by reading each loop
+        device once, and remember them. `find` verifies such a device, and searches for missed ones.
         """
         by_name = {str(image_id): image_id for image_id in image_ids}
         for name in loop_ioctl.names() if by_name else ():
@@ -55,8 +54,8 @@ class LoopDevices:
                 self._hints[image_id] = status
 
     def find(self, disk: Path, image_id: ImageId) -> loop.Status | None:
-        """Return the status of the loop device that is bound to the image's file `disk`; None:
-        none is. If the file was removed, the device is found by its label. Raises: OSError.
+        """Return the status of the loop device that is bound to the image's file `disk`; None: none
+        is. If the file was removed, the device is found by its label. Raises: OSError.
         """
         try:
             status = self._hinted(disk, image_id) or _bound(disk)
@@ -67,8 +66,8 @@ class LoopDevices:
         return status
 
     def attached(self, root: Path, image_id: ImageId, image: Image | None) -> Device | None:
-        """Return the device of the image; None: it is not attached. Also `guard` it if pods can
-        open it. `image`: the record; None: it cannot be read. Raises: OSError.
+        """Return the image's device, or None. If pods can open the device, also restore its
+        settings and hold it open. `image` None: its record cannot be read. Raises: OSError.
         """
         if not (status := self.find(layout.disk(root, image_id), image_id)):
             return None
@@ -79,14 +78,13 @@ class LoopDevices:
     def attach(
         self, disk: Path, volume: Volume, status: loop.Status | None, *, read_only: bool
     ) -> Device:
-        """Return the device of the volume. Binds a loop device to the file `disk` if none is
-        bound; otherwise restores its settings. `status`: what `find` has just returned.
+        """Return the loop device of the volume: the one with the given `status`, whose settings are
+        restored, or, if `status` is None, a free one, which is bound to the file `disk`.
 
         A device with another `read_only` is detached first. A raw block volume is always bound
         writable, and then made read-only by BLKROSET.
 
-        Raises: Refused if `read_only` would change while the device is in use or mounted;
-        OSError.
+        Raises: Refused if `read_only` would change while the device is in use or mounted; OSError.
         """
         binds_read_only = read_only and not is_exposed(volume)
         if status and status.read_only is not binds_read_only:
@@ -121,7 +119,9 @@ class LoopDevices:
             )
 
     def adopt(self, root: Path, images: Sequence[Image]) -> None:
-        """Guard the devices of `images` that an earlier process attached and that pods can open."""
+        """Restore the settings of the devices of `images` that pods can open, and hold the devices
+        open, so that pods cannot detach them. OSErrors are logged.
+        """
         for image in filter(is_exposed, images):
             try:
                 self.attached(root, image.id, image)
@@ -151,15 +151,15 @@ class LoopDevices:
             )
 
     def close(self) -> None:
-        """Close the devices that `guard` holds open, so that another process can guard them."""
+        """Close the loop devices that are held open, so that another process can do that."""
         for status in self._hints.values():
             loop_guard.close(status.number)
 
     def detach(self, disk: Path, image_id: ImageId) -> None:
         """Detach the device of the image. No-op if it is not attached.
 
-        Raises: Refused if it is mounted, bound to a target or in use, naming where or by whom;
-        OSError.
+        Raises: Refused if the device or its node is mounted (the text names where) or in use (by
+        whom); OSError.
         """
         if status := self.find(disk, image_id):
             self._detach(status, image_id)
@@ -248,7 +248,7 @@ class LoopDevices:
 
 
 def is_exposed(image: Image) -> TypeGuard[Volume]:
-    """Return whether pods get the image's loop device: a raw block volume that is not encrypted."""
+    """Return whether `image` is an unencrypted raw block volume: pods get its loop device."""
     return isinstance(image, Volume) and image.fs is None and image.luks_key_id is None
 
 

@@ -11,10 +11,12 @@ from driver.linux.disks.find_filesystem import DiskSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of a pool of loop files, as configured. `overcommit`: the factor by which sparse
-    images may exceed the free space; `reserve`: bytes or a percentage of the filesystem that
-    images never get; `init`: a directory that is no pool yet may become one; `disk`: the disk
-    that the driver mounts at the pool's location; `disks`: which blank disk becomes the pool.
+    """The options of a pool of loop files, as configured. `allocation`: that of volumes which name
+    none; `overcommit`: the factor by which sparse images may exceed the free space; `reserve`:
+    bytes or a percentage of the filesystem that images never get; `init`: a directory that is no
+    pool yet may become one; `disk`: the disk that the driver mounts at the pool's location;
+    `disks`: which blank disk becomes the pool; `claimBlankDisks`: the driver formats that disk by
+    itself.
     """
 
     allocation: Allocation = Allocation.THICK

@@ -48,11 +48,10 @@ GRANULARITY: Final = 4096
 
 
 class ServedPool:
-    """The part of a pool of loop files that opens and closes it and reports its state. The pool
-    may be unavailable.
+    """Opens and closes a pool of loop files, which may be unavailable, and reports its state.
 
-    `location`: the pool's directory. `owner`: the driver's name, with which its pools are
-    marked. `shared`: the objects that all loop-file pools of the process share.
+    `location`: the pool's directory. `owner`: the driver's name, with which its pools are marked.
+    `shared`: the objects that all loop-file pools of the process share.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool is, and what it has in common with others

@@ -23,9 +23,9 @@ _NO_POOL: Final = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Objects that all loop-file pools of one process share. `filesystems`: the space ledgers'
-    filesystems; `ids`: the pools that the process has found; `known`: the records of which pool
-    was found at which location.
+    """Objects that all loop-file pools of one process share. `filesystems`: the filesystems on
+    which the pools lie, with the space reserved there; `ids`: the pools that the process has found;
+    `known`: the records of which pool was found at which location.
     """
 
     filesystems: Filesystems = field(default_factory=Filesystems)
@@ -34,7 +34,7 @@ class Shared:
 
 
 class Asked(Protocol):
-    """The part of a backend from which `counted` reads the state of a pool."""
+    """The members of a pool's backend from which the state of the pool is computed."""
 
     @property
     def id(self) -> PoolId: ...
@@ -45,7 +45,7 @@ class Asked(Protocol):
 
 
 class Counted(TypedDict):
-    """The fields of a PoolState that depend on whether the pool can be used."""
+    """The fields of a pool's reported state that depend on whether the pool can be used."""
 
     id: PoolId | None
     unavailable: str | None
@@ -57,7 +57,8 @@ class Counted(TypedDict):
 
 
 def counted(backend: Asked, images: Sequence[Image]) -> Counted:
-    """Return the part of a pool's state that depends on whether it can be used.
+    """Return those fields of a pool's state that depend on whether the pool can be used. `images`:
+    all images of the pool.
 
     If the pool is unavailable, `unavailable` has the reason; a read-only pool has an id but no
     capacity. Never raises PoolUnavailable.

@@ -50,8 +50,8 @@ from driver.linux.devices import raw
 
 
 class Lvm:
-    """Creates, deletes and attaches the images of one pool, which are logical volumes (the Backend
-    port of driver/core/ports). The pool may be unavailable.
+    """Creates, deletes and attaches the images of one pool, which are logical volumes. The pool may
+    be unavailable. Implements the interface `Backend` of driver/core/ports.
     """
 
     def __init__(

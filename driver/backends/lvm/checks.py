@@ -26,8 +26,8 @@ def refuse_allocation(provisioning: Provisioning, allocation: Allocation) -> Non
 
 
 def refuse_size(provisioning: Provisioning, vg: lvm.VolumeGroup, size: Bytes) -> None:
-    """Raise NoSpace if no volume of `size` bytes fits into the pool now, Invalid if it is not a
-    multiple of the granularity.
+    """Raise NoSpace if no volume of `size` bytes fits into the pool now, Invalid if `size` is not a
+    multiple of the pool's unit of volume sizes.
     """
     if size > LARGEST:
         raise NoSpace(f"a logical volume has at most {LARGEST} bytes")
@@ -36,7 +36,7 @@ def refuse_size(provisioning: Provisioning, vg: lvm.VolumeGroup, size: Bytes) ->
 
 
 def refuse_block_size(vg: lvm.VolumeGroup, image: Image) -> None:
-    """Raise Invalid if the disks of the group do not support the block size of `image`.
+    """Raise Invalid if the disks of the volume group do not support the block size of `image`.
 
     A logical volume has the block size of its disks; the device-mapper device of this driver over
     it cannot change that.
@@ -51,5 +51,7 @@ def refuse_block_size(vg: lvm.VolumeGroup, image: Image) -> None:
 
 
 def block_size(vg: lvm.VolumeGroup) -> Bytes:
-    """Return the largest logical block size, in bytes, of the group's disks. Raises: OSError."""
+    """Return the largest logical block size, in bytes, of the volume group's disks. Raises:
+    OSError.
+    """
     return max(raw.block_size(disk) for disk in vg.disks)

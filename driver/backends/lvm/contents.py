@@ -20,14 +20,14 @@ from driver.linux.devices import block, lvm
 
 
 def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
-    """Create the logical volume of `image` durably, or leave nothing. `prepare` is called with its
-    path to write its contents.
+    """Create the logical volume of `image` durably; after an error nothing of it is left. `prepare`
+    is called with the path of its device, to write the first contents.
 
-    Returns True if the volume reads as zeros, because it has no source and `prepare` wrote
+    Returns True if the logical volume reads as zeros, because it has no source and `prepare` wrote
     nothing.
 
-    Raises: Conflict if the image exists; NoSpace; Invalid; NotFound or Damaged: its source does
-    not exist or cannot be read; PoolUnavailable; CommandError; what `prepare` raises.
+    Raises: Conflict if the image exists; NoSpace; Invalid; NotFound or Damaged: its source does not
+    exist or cannot be read; PoolUnavailable; CommandError; what `prepare` raises.
     """
     checks.refuse_allocation(pool.provisioning, image.allocation)
     name = tags.lv_name(image.id)
@@ -55,13 +55,14 @@ def create(pool: LvmPool, image: Image, prepare: Prepare) -> bool:
 
 
 def fill(pool: LvmPool, volume: Volume, prepare: Prepare) -> Volume:
-    """Have `prepare` write the first contents of a volume that was never formatted.
+    """Have `prepare` write the first contents of a volume that was never formatted to the path of
+    its device. Returns the volume, which is now recorded as formatted.
 
-    They are written in place: no pod can see them until the record says `formatted`. Returns
-    the volume with its new record.
+    No pod sees the contents before the volume is recorded as formatted; after an error they are
+    zeroed.
 
-    Raises: Refused if it was formatted, is in use, or was deleted and created again; NotFound,
-    Damaged; NoSpace; PoolUnavailable; CommandError; what `prepare` raises.
+    Raises: Refused if the volume was formatted, is in use, or was deleted and created again;
+    NotFound, Damaged; NoSpace; PoolUnavailable; CommandError; what `prepare` raises.
     """
     name = tags.lv_name(volume.id)
     with ExitStack() as undo:

@@ -25,14 +25,11 @@ from driver.linux.devices import dm, lvm
 @contextmanager
 def take_copy_snapshots(pool: LvmPool, volumes: Sequence[VolumeId]) -> Iterator[None]:
     """Take a temporary snapshot of each volume, and remove the snapshots at the end of the `with`
-    block.
+    block. In the block, this thread reads the snapshots when it reads the volumes through
+    `Devices.reading`.
 
-    In the block, `Devices.reading` called by this thread provides the snapshots instead of the
-    volumes.
-
-    Raises: NoSpace if there is no free space for the snapshots, or, on exit, if more was
-    overwritten than a classic snapshot can hold; NotFound, Damaged; PoolUnavailable;
-    CommandError.
+    Raises: NoSpace if there is no free space for the snapshots, or if the block fails because more
+    was overwritten than a snapshot can hold; NotFound, Damaged; PoolUnavailable; CommandError.
     """
     with ExitStack() as undo:
         with pool.group.lock:

@@ -11,7 +11,7 @@ from driver.core.ids import ImageId
 
 
 def remove_image(pool: LvmPool, image_id: ImageId, pool_name: str) -> None:
-    """Remove the logical volume of an image, and the image from the index of the pool.
+    """Remove the logical volume of an image, and remove the image from the pool's list in memory.
 
     The caller holds the lock of the volume group. `pool_name`: for the error text. Raises:
     NotFound; Refused: the image is attached; Busy: it is being read; PoolUnavailable; CommandError.

@@ -42,15 +42,14 @@ class Devices:
         return Device(layer.path, layer.number, _is_reader(layer))
 
     def attach(self, volume: Volume, *, read_only: bool) -> Device:
-        """Activate the logical volume of a volume, create a device-mapper device over it, and
-        return that.
+        """Activate the logical volume of `volume`, create a device-mapper device over it, and
+        return the device.
 
-        If the volume is attached already, its present device is returned. That device is
-        detached first if its `read_only` differs, and extended if it is smaller than the
-        volume.
+        If the volume is attached already, its present device is returned. That device is detached
+        first if its `read_only` differs, and extended if it is smaller than the volume.
 
-        Raises: Refused if the present device cannot be detached, or a mount still shows an
-        earlier device with the same device number; Failed, CommandError.
+        Raises: Refused if the present device cannot be detached, or a mount still shows an earlier
+        device with the same device number; Failed, CommandError.
         """
         name = tags.lv_name(volume.id)
         with self._lock:
@@ -79,8 +78,8 @@ class Devices:
     def detach(self, image_id: ImageId) -> None:
         """Remove the device of an image. No-op if it is not attached.
 
-        Raises: Refused if it is mounted, bound to a target or in use; the text names where, or by
-        whom.
+        Raises: Refused if the device is mounted, its device node is bind-mounted, or it is in use;
+        the text names where, or by whom.
         """
         with self._lock:
             if (layer := self._layer(image_id)) is None:
@@ -95,7 +94,7 @@ class Devices:
 
     @contextmanager
     def substitute(self, snapshots: Mapping[VolumeId, str]) -> Iterator[None]:
-        """Make `reading`, called by this thread, provide snapshots instead of volumes for the
+        """Let this thread read snapshots instead of volumes, when it calls `reading`, for the
         duration of the `with` block.
 
         `snapshots`: by volume id, the name of the snapshot's logical volume.
@@ -113,9 +112,10 @@ class Devices:
 
     @contextmanager
     def reading(self, image_id: ImageId) -> Iterator[Path]:
-        """Activate the logical volume of an image, and yield its path for reading.
+        """Activate the logical volume of an image, and yield the path of its device node for
+        reading.
 
-        In the `with` block, `is_read` returns True for the image. Data written through the image's
+        In the `with` block, the image counts as being read. Data written through the image's
         attached device can be read here once that device was flushed.
 
         Raises: Failed or CommandError if the logical volume cannot be activated.
@@ -133,7 +133,7 @@ class Devices:
                 self._reading[image_id] -= 1
 
     def is_read(self, image_id: ImageId) -> bool:
-        """Return whether any thread is inside the `with` block of `reading` for the image."""
+        """Return whether any thread is reading the image now, in the `with` block of `reading`."""
         return self._reading[image_id] > 0
 
     def lv_node(self, name: str) -> Path:

@@ -63,7 +63,7 @@ def check_pool(
     """Yield the findings about a pool in a volume group, or in a thin pool. `owner`: the driver's
     name. `records`: the UUIDs of the volume groups in which pools were found.
 
-    Yields nothing if LVM's programs are missing, which `check_machine` reports.
+    Yields nothing if LVM's programs are missing; that is a finding about the machine.
     """
     subject = f"pool {pool.name}"
     if command.missing(lvm.PROGRAMS):

@@ -17,13 +17,10 @@ from driver.linux import command
 @contextmanager
 def as_no_space(pool: LvmPool, needed: Bytes = 0) -> Iterator[None]:
     """Raise NoSpace in place of an error of the `with` block, if the volume group or thin pool is
-    full or has less free space than `needed`.
+    full or has less free space than `needed`, the bytes that the block needs.
 
-    `needed`: bytes that the block needs. The space may have been used by other volumes or by an
-    administrator.
-
-    Raises: NoSpace; PoolUnavailable if a disk of the group is missing; else the error of the
-    block.
+    Other volumes or an administrator may have used the space meanwhile. Raises: NoSpace;
+    PoolUnavailable if a disk of the volume group is missing; else the error of the block.
     """
     try:
         yield

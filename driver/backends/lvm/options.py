@@ -12,11 +12,12 @@ from driver.linux.mounts.freeze import Freezer
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options of a pool in a volume group, as configured. `overcommit`: the factor by which
-    thin volumes may exceed the thin pool; `reserve`: bytes or a percentage that volumes never
-    get; `extend`: by how much a thin pool is extended when it fills up; `stripes`, `mirrors`:
-    of each thick volume; `devices`: where the group's disks are; `uuid`: that of the group;
-    `init`: a group that has no mark may become a pool; `disks`: which blank disks the pool
-    takes.
+    thin volumes may exceed the thin pool; `reserve`: bytes or a percentage that volumes never get;
+    `extend`: by how many bytes or percent a thin pool is extended when it fills up; `stripes`: over
+    how many disks each thick volume is striped; `mirrors`: how many further copies it has;
+    `devices`: where the volume group's disks are; `uuid`: the UUID of the volume group; `init`: a
+    volume group that is not marked as a pool may become one; `disks`: which blank disks may be
+    added; `claimBlankDisks`: the driver adds them by itself.
     """
 
     overcommit: float = 1.0  # of a thin pool
@@ -40,4 +41,4 @@ class HostResources(Protocol):
 
     @property
     def freezer(self) -> Freezer:
-        """The child process that freezes filesystems."""
+        """The object that freezes filesystems, in a child process."""

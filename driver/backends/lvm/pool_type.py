@@ -29,7 +29,7 @@ _DASHES: Final = (0, 6, 10, 14, 18, 22, 26, 32)  # where LVM sets dashes into a 
 
 
 def read_location(text: str) -> str:
-    """Return `text`, GROUP or GROUP/THINPOOL, unchanged: `provisioning.location` parses it."""
+    """Return `text`, GROUP or GROUP/THINPOOL, unchanged: it is parsed when the pool is opened."""
     return text
 
 
@@ -39,7 +39,7 @@ def read_stripes(text: str) -> int:
 
 
 def read_mirrors(text: str) -> int:
-    """Return the number of additional copies in `text`, 0 to 99. Raises: ValueError: it is none."""
+    """Return the number of further copies in `text`, 0 to 99. Raises: ValueError: another text."""
     return _read_count(text, 0)
 
 

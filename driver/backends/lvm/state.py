@@ -15,7 +15,7 @@ _NO_POOL = NO_CAPACITY.with_smallest(SMALLEST[None])
 
 
 class ReportsCapacity(Protocol):
-    """The part of a backend from which `pool_state` reads the state of a pool."""
+    """The members of a pool's backend from which the state of the pool is computed."""
 
     @property
     def id(self) -> PoolId:

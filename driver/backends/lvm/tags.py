@@ -79,7 +79,9 @@ _ESCAPED: Final = re.compile(rb"#([0-9A-F]{2})")
 
 
 def lv_name(image_id: ImageId) -> str:
-    """Return the name of an image's logical volume, and of the device-mapper layer over it."""
+    """Return the name of an image's logical volume, which the driver's device-mapper device over it
+    has too.
+    """
     return f"{PREFIX}{image_id}"
 
 
@@ -111,8 +113,8 @@ def find_owner(tags: Iterable[str]) -> str | None:
 
 
 def encode(image: Image, reservation: Bytes = 0) -> tuple[str, ...]:
-    """Return all tags of an existing image. `reservation`: of a snapshot in a thin pool, how many
-    bytes it may occupy; 0: no tag.
+    """Return all tags that record an existing image. `reservation`: how many bytes a snapshot may
+    occupy in a thin pool; 0: no tag records that.
     """
     flat = record.encode(image)
     fields = [
@@ -132,7 +134,7 @@ def encode(image: Image, reservation: Bytes = 0) -> tuple[str, ...]:
 
 
 def own_tags(tags: Iterable[str]) -> frozenset[str]:
-    """Return those of a volume's tags that belong to its record, as `encode` makes them."""
+    """Return those of `tags`, the LVM tags of a volume, in which the volume's record is stored."""
     other = (_PUBLISHED, _OBJECTS, _HELD)
     return frozenset(tag for tag in tags if _RECORD.match(tag) or tag.startswith(other))
 
@@ -161,8 +163,8 @@ def decode(name: str, size: Bytes, tags: Iterable[str]) -> tuple[Image, Bytes]:
 
 
 def glimpse(name: str, size: Bytes, tags: Iterable[str], error: Damaged) -> Unreadable:
-    """Return what can be read of the image `name` whose tags `decode` refused with `error`. `size`:
-    of its logical volume in bytes.
+    """Return what can be read of the image `name` whose tags are no valid record, because of
+    `error`. `size`: of its logical volume in bytes.
     """
     flat: dict[str, str] = {}
     for key, value in _fields(tags).items():

@@ -43,13 +43,13 @@ class Group:
     def configure(
         self, devices: tuple[str, ...], uuid: str, claimable: tuple[str, ...] = ()
     ) -> None:
-        """Set the options `devices=` and `uuid=` that one of the group's pools has in the
-        configuration.
+        """Set the options `devices=` and `uuid=` from the configuration of one pool in the volume
+        group.
 
-        `claimable`: paths of disks that the pool may take by itself; LVM may use them in
-        addition to `devices`.
+        `claimable`: paths of disks that the pool may take by itself; LVM may use them in addition
+        to `devices`.
 
-        Raises: Invalid if another pool of the group has other `devices` or another `uuid`.
+        Raises: Invalid if another pool in the volume group has other `devices` or another `uuid`.
         """
         for option, configured, new in (
             ("devices", self.devices, devices),
@@ -71,11 +71,11 @@ class Group:
             return not known and not self._labelled(self._survey())
 
     def report(self) -> lvm.VolumeGroup:
-        """Return the current report about the group; runs LVM only if the headers on the disks have
-        changed.
+        """Return LVM's current report about the volume group; runs LVM only if the headers on the
+        disks have changed.
 
-        Raises: PoolUnavailable if the group is missing, exported or incomplete, or its UUID is not
-        the recorded one.
+        Raises: PoolUnavailable if the volume group is missing, exported or incomplete, or its UUID
+        is not the recorded one.
         """
         with self.lock:
             stamp = self._read_stamp()
@@ -87,10 +87,10 @@ class Group:
             return self._cached_report
 
     def run(self, verb: str, *words: str) -> None:
-        """Run one LVM command that changes the group, with the group's lock held. `verb`: the
-        command, such as "lvcreate"; `words`: its arguments.
+        """Run one LVM command that changes the volume group, with the volume group's lock held.
+        `verb`: the command, such as "lvcreate"; `words`: its arguments.
 
-        Raises: PoolReadOnly if it failed because the group is read-only; CommandError,
+        Raises: PoolReadOnly if it failed because the volume group is read-only; CommandError,
         CommandTimeout, StillRunning; PoolUnavailable.
         """
         with self.lock:
@@ -106,7 +106,7 @@ class Group:
     def change_tags(self, lv: str, old: Collection[str], new: Collection[str]) -> None:
         """Remove the tags `old` from the logical volume `lv` and add `new`, in one command.
 
-        Raises: PoolReadOnly if the group is read-only; CommandError, CommandTimeout,
+        Raises: PoolReadOnly if the volume group is read-only; CommandError, CommandTimeout,
         StillRunning; PoolUnavailable.
         """
         words = [word for tag in sorted(old) for word in ("--deltag", tag)]
@@ -114,8 +114,8 @@ class Group:
         self.run("lvchange", *words, self.full_name(lv))
 
     def physical_extents(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the physical extents, such as "/dev/sda:0-31", of each logical volume of the
-        group by its name, also of hidden parts of mirrored volumes.
+        """Return, by the name of each logical volume of the volume group, its physical extents,
+        such as "/dev/sda:0-31". The hidden ones of which mirrored volumes consist are included.
         """
         with self.lock:
             return lvm.physical_extents(self._disks, self.name)
@@ -217,8 +217,8 @@ class Group:
 
 
 def refuse_read_only(vg: lvm.VolumeGroup) -> None:
-    """Raise PoolReadOnly if the group's metadata say that it is read-only, or one of its
-    disks is.
+    """Raise PoolReadOnly if the volume group's metadata say that it is read-only, or one of its
+    disks is read-only.
     """
     if vg.read_only:
         raise PoolReadOnly(f"volume group {vg.name} is read-only by its metadata: see `vgs`")
@@ -230,8 +230,8 @@ def refuse_read_only(vg: lvm.VolumeGroup) -> None:
 
 
 class Groups:
-    """The volume groups of all pools of this process. `records`: the UUIDs recorded on this
-    node.
+    """The volume groups of all pools of this process. `records`: which UUIDs of volume groups were
+    recorded on this node.
     """
 
     def __init__(self, records: Records) -> None:
@@ -239,5 +239,5 @@ class Groups:
         self._known_groups = KnownGroups(records)
 
     def get(self, name: str) -> Group:
-        """Return the group with this name: always the same object for the same name."""
+        """Return the volume group with this name: always the same object for the same name."""
         return self._groups.setdefault(name, Group(name, self._known_groups))

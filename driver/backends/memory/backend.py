@@ -50,8 +50,8 @@ def memory(
 
 
 class MemoryBackend:
-    """Creates, deletes and attaches the images of one simulated pool (the Backend port of
-    driver/core/ports). `prepare` runs without the pool's lock.
+    """Creates, deletes and attaches the images of one simulated pool. Implements the interface
+    `Backend` of driver/core/ports. New contents are written without the pool's lock.
     """
 
     def __init__(self, name: str, size: Bytes, options: Options, host: MemoryHost) -> None:

@@ -84,8 +84,8 @@ class _DecryptedDisk(Disk):
 
 
 class MemoryCrypt:
-    """Formats, opens and closes simulated LUKS containers on the devices of one simulated machine
-    (the Crypt port).
+    """Formats, opens and closes simulated LUKS containers on the devices of one simulated machine.
+    Implements the interface `Crypt` of driver/core/ports.
     """
 
     def __init__(self, host: MemoryHost) -> None:

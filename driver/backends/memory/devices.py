@@ -62,7 +62,8 @@ class MemoryDevices(MountTable):
     def unplug(self, device: Device) -> None:
         """Remove a device. No-op if it does not exist.
 
-        Raises: Refused while it is mounted, bound to a target, or the parent of another device.
+        Raises: Refused while the device is mounted, its node is bind-mounted, or another device
+        lies on it.
         """
         with self._lock:
             if mounts := self.mount_points(device):
@@ -111,15 +112,15 @@ class MemoryDevices(MountTable):
             plugged.disk.write(offset, data)
 
     def discard(self, path: Path, offset: Bytes, length: Bytes) -> None:
-        """Discard the whole pages in the range of `length` bytes from `offset` on of a device.
-        `path`: its node or a mount point. Raises: NotFound.
+        """Discard the whole pages within the `length` bytes from `offset` on of a device. `path`:
+        its node or a mount point of it. Raises: NotFound.
         """
         with self._lock:
             self._device_at(path).disk.discard(offset, length)
 
     def probe(self, path: Path) -> Header | None:
-        """Return the filesystem on a device, at a mount point or in an image file; None: there is
-        none.
+        """Return the header of the filesystem on a device, at a mount point or in an image file;
+        None: there is no filesystem.
 
         Raises: OSError if `path` is none of these.
         """

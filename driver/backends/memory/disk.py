@@ -21,8 +21,8 @@ PAGE: Final = 4096
 
 
 class Disk:
-    """A sparse disk in memory. Reads and writes of single pages are atomic, others are not thread-
-    safe.
+    """A sparse disk in memory. Reads and writes of a single page are atomic; longer ones are not,
+    if threads overlap.
     """
 
     def __init__(self, size: Bytes) -> None:

@@ -30,7 +30,7 @@ class Header:
 
 
 def encode(header: Header) -> bytes:
-    """Return the first page of a disk with this header."""
+    """Return the bytes of the first page of a simulated disk whose filesystem has this header."""
     fields = [header.fs, header.uuid, header.size, header.block_size, header.options]
     return (_MAGIC + json.dumps(fields).encode()).ljust(PAGE, b"\0")
 
@@ -50,19 +50,21 @@ def decode(page: bytes) -> Header | None:
 
 
 def read_file(path: Path) -> Header | None:
-    """Return the header in an image file; None: there is none. Raises: OSError."""
+    """Return the header of the simulated filesystem in an image file; None: there is none. Raises:
+    OSError.
+    """
     with path.open("rb") as file:
         return decode(file.read(PAGE))
 
 
 def write_file(path: Path, header: Header) -> None:
-    """Write a header to an image file. Raises: OSError."""
+    """Write the header of a simulated filesystem to an image file. Raises: OSError."""
     with path.open("r+b") as file:
         file.write(encode(header))
 
 
 def describe(header: Header | None) -> str:
-    """Return the name of the filesystem type in `header` for messages; None: a text for no
-    filesystem.
+    """Return, for messages, the name of the filesystem type in `header`; for None, a text which
+    says that there is no filesystem.
     """
     return str(header.fs) if header else "no filesystem"

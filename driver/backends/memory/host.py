@@ -33,8 +33,8 @@ _INODE_RATIO: Final = 16384  # bytes for each inode, as mkfs.ext4 has it
 
 
 class MemoryHost(MemoryDevices):
-    """Formats, mounts and examines the devices of a simulated machine (the Host port of
-    driver/core/ports). Several pools may share one, as on a real machine.
+    """Formats, mounts and examines the devices of a simulated machine. Several pools may share one,
+    as on a real machine. Implements the interface `Host` of driver/core/ports.
     """
 
     def __init__(self) -> None:

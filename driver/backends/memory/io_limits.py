@@ -12,8 +12,9 @@ from driver.core.ports.io_limits import NO_LIMITS, enforceable
 
 
 class MemoryIoLimits:
-    """Remembers the IO limits of simulated devices without enforcing them (the IoLimits port).
-    `exists`: returns whether a device has the given number (dev_t).
+    """Remembers the IO limits of simulated devices without enforcing them. Implements the interface
+    `IoLimits` of driver/core/ports. `exists`: returns whether a device has the given number
+    (dev_t).
     """
 
     def __init__(self, exists: Callable[[int], bool]) -> None:

@@ -25,7 +25,9 @@ class MountTable:
             return layers[-1] if layers else None
 
     def mount_points(self, device: Device) -> tuple[MountPoint, ...]:
-        """Return all mounts of a device, including targets to which its device node is bound."""
+        """Return all mounts of a device, including targets at which its device node is
+        bind-mounted.
+        """
         with self._lock:
             return tuple(mount for mount in self._all() if mount.number == device.number)
 

@@ -11,9 +11,9 @@ from driver.core.model import Allocation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of a simulated pool.
-
-    `reflink`: whether clones and snapshots share bytes; if False each is a copy, as on ext4.
+    """The options of a simulated pool. `allocation`: that of its volumes; `overcommit`: the factor
+    by which sparse images may exceed the size; `reserve`: bytes or a percentage that images never
+    get; `reflink`: whether clones and snapshots share bytes; if False each is a copy, as on ext4;
     `clock`: returns monotonic seconds.
     """
 

@@ -24,7 +24,9 @@ class Stored:
     readers: int = 0
 
     def withdraw(self, node: str | None) -> None:
-        """Remove the publication of the volume if it is published to `node` (None: to any node)."""
+        """Record that the volume is not published any more, if it is published to `node` (None: to
+        any node).
+        """
         published = self.image.published if isinstance(self.image, Volume) else None
         if isinstance(self.image, Volume) and published and node in {None, published.node}:
             self.image = replace(self.image, published=None)

@@ -32,17 +32,18 @@ class Catalogue:
         self._leaving: set[ImageId] = set()  # being deleted
 
     def load(self, root: Path, folders: image_records.Folders) -> None:
-        """Replace all images by those whose records are in `folders` of `root`.
+        """Replace all images by those whose records are in the pool's directory `root`. Other
+        threads see the old images until all records are read.
 
-        Readers see the old images until all are read. Raises: OSError if the process lacks the
-        resources to read them, such as file descriptors.
+        `folders`: the names of the files in each image's folder, by the folder's name. Raises:
+        OSError if the process lacks the resources to read them, such as file descriptors.
         """
         images, self._damaged = image_records.load(root, folders)
         self._images = {image.id: image for image in images}
         self._version = object()
 
     def put(self, image: Image) -> None:
-        """Add an image, or replace it."""
+        """Add `image`, or replace the image that has the same id."""
         is_new = image.id not in self._images
         self._images[image.id] = image
         if is_new:
@@ -111,7 +112,8 @@ class Catalogue:
 
     @contextmanager
     def deleting(self, image_id: ImageId) -> Iterator[None]:
-        """Remove the image at the end of the `with` block, unless the block raises.
+        """Remove the image from memory at the end of the `with` block, in which the caller deletes
+        its files; keep the image if the block raises.
 
         During the block, a missing image file is not reported as a fault.
         """

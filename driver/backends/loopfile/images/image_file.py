@@ -25,11 +25,13 @@ def make(
     shared: Callable[[Path, Image], None],
     prepare: Prepare,
 ) -> None:
-    """Create the file of an image, sharing the bytes of `source` by reflink if a source is given.
+    """Create the file `disk` of an image, sharing the bytes of `source` by reflink if a source is
+    given.
 
-    `disk`: the path of the file. `shared` is called with it and the image once the bytes are
-    shared. `prepare` is called next, and thaws the source if it is in use; only then the holes
-    of a thick copy are filled. On btrfs the file is copy-on-write if the source is.
+    A copy: `shared(disk, image)` is called once the bytes are shared; then `prepare(disk)`, which
+    thaws the source if that is in use; then the holes of a thick image are filled. Without a
+    source: a thick image is allocated, then `prepare(disk)` may write its contents. On btrfs the
+    file is copy-on-write if the source is.
 
     Raises: NoSpace if a thick image without a source would be copy-on-write; OSError.
     """

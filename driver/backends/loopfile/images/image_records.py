@@ -44,10 +44,11 @@ def list_folders(root: Path) -> Folders:
 
 
 def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadable]]:
-    """Read the records in `folders`. Returns the images and, by the name of their folder, what is
-    known of the images whose record cannot be read.
+    """Read the records of images in the pool's directory `root`. Returns the images and, by the
+    name of its folder, what is known of each image whose record cannot be read.
 
-    Raises: OSError if the process lacks the resources to read them, such as file descriptors.
+    `folders`: the names of the files in each image's folder, by the folder's name. Raises: OSError
+    if the process lacks the resources to read them, such as file descriptors.
     """
     images: list[Image] = []
     damaged: dict[str, Unreadable] = {}
@@ -64,8 +65,8 @@ def load(root: Path, folders: Folders) -> tuple[list[Image], dict[str, Unreadabl
 def read(root: Path, name: str, *, attached: bool = True) -> Image | Unreadable | None:
     """Read the record of the image in the folder `name`; None: there is no such folder.
 
-    `attached`: False if the image certainly has no publication, so that none is read. Raises:
-    OSError if the process lacks the resources to read it.
+    `attached`: False if the image certainly is not published to a node, so that the file which says
+    that is not read. Raises: OSError if the process lacks the resources to read the record.
     """
     image_folder, text = f"{root}/{name}", b""
     try:
@@ -93,9 +94,10 @@ def write_record(root: Path, image: Image) -> None:
 
 
 def write_publication(root: Path, volume: Volume) -> None:
-    """Write the record of `volume.published`, or remove it if that is None.
+    """Write the file which records to which node `volume` is published, or remove the file if the
+    volume is not published.
 
-    It is not synced: the VolumeAttachment in etcd is the durable record.
+    The file is not synced: the VolumeAttachment in etcd is the durable record.
     """
     path = folder(root, volume.id) / ATTACHED
     if volume.published:

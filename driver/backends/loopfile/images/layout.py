@@ -94,8 +94,9 @@ def build(root: Path, image: Image, fill: Callable[[Path], None], *, begun: bool
 def rebuild(root: Path, image: Image, fill: Callable[[Path], None]) -> None:
     """Replace the contents of an image that was never formatted, durably, and write its record.
 
-    The change takes effect with the record. Until the record says `formatted`, no pod has seen
-    the contents, and the next attempt writes them anew. Raises: what `fill` raises; OSError.
+    `fill`: makes the new file at the path that it is called with. After a crash before the record
+    is written, the image still counts as never formatted, no pod has seen its contents, and the
+    next call writes them anew. Raises: what `fill` raises; OSError.
     """
     image_folder = folder(root, image.id)
     with _building_folder(root, image.id) as building:

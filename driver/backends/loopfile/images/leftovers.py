@@ -66,8 +66,8 @@ class Leftovers:
             _remove_files(root, filter(_FILES.fullmatch, os.listdir(root)))
 
     def retry(self, root: Path) -> None:
-        """Try again to remove the folders that could not be removed; `faults` reports those that
-        still cannot.
+        """Try again to remove the folders of unfinished and deleted images that could not be
+        removed before. A failure is logged and leaves the folder for the next call.
         """
         for name in tuple(self._why):
             with self._lock, suppress(CellarError, OSError):
@@ -154,9 +154,10 @@ def clear(deleted_folder: Path) -> None:
 
 
 def sweep_folders(root: Path, folders: Mapping[str, Collection[str]]) -> None:
-    """Remove temporary files next to the records of images. Failures are logged.
+    """Remove the temporary files that interrupted writes left next to the records of the images in
+    the pool's directory `root`. Failures are logged.
 
-    `folders`: the names of the files in each image's folder.
+    `folders`: the names of the files in each image's folder, by the folder's name.
     """
     for folder, file_names in folders.items():
         _remove_files(root / folder, [name for name in _INSIDE if name in file_names])

@@ -27,7 +27,8 @@ class Publications:
         self._unwritten: dict[VolumeId, Volume] = {}
 
     def write(self, root: Path, volume: Volume) -> None:
-        """Record `volume.published` in the pool, or in memory while the pool cannot be written to.
+        """Record in the pool to which node `volume` is published, or in memory while the pool
+        cannot be written to.
 
         Raises: OSError for any other failure.
         """
@@ -42,8 +43,8 @@ class Publications:
             self._unwritten.pop(volume.id, None)
 
     def with_unwritten(self, image: Image) -> Image:
-        """Return `image` with its publication from memory if that is not written to the pool yet,
-        else unchanged.
+        """Return `image`; if the record of the node to which it is published is only in memory and
+        not yet in the pool, return the image with the record from memory.
         """
         unwritten = self._unwritten.get(image.id) if isinstance(image, Volume) else None
         if isinstance(image, Volume) and unwritten and unwritten.incarnation == image.incarnation:
@@ -51,7 +52,9 @@ class Publications:
         return image
 
     def retry(self, root: Path) -> None:
-        """Try again to write the publications that are only in memory."""
+        """Try again to write to the pool the publications that are only in memory. One that fails
+        again stays in memory.
+        """
         for volume in tuple(self._unwritten.values()):
             with suppress(OSError):
                 image_records.write_publication(root, volume)

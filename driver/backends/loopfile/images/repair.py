@@ -25,18 +25,20 @@ from driver.linux.devices import block
 
 
 class ImageRepairer:
-    """Repairs the images of one pool."""
+    """Makes the files of one pool's images agree with their records: truncates a file that is too
+    long, and fills the holes of a thick volume.
+    """
 
     def __init__(self, loops: LoopDevices, accounts: Accounts) -> None:
         self._loops = loops
         self._accounts = accounts
 
     def adopt(self, root: Path, image: Image) -> bool:
-        """Repair an image that was found when the pool was opened, enter it into the space ledger,
-        and log its faults.
+        """Repair the file of an image that was found when the pool was opened, reserve the space
+        that the image may need, and log its faults.
 
-        What cannot be repaired is logged. Returns whether the image may be attached to a loop
-        device.
+        What cannot be repaired is logged. Returns whether a loop device may be bound to the file
+        already; True also if that is unknown.
         """
         disk = layout.disk(root, image.id)
         try:
@@ -51,7 +53,8 @@ class ImageRepairer:
         return _may_be_attached(disk)
 
     def ensure_complete(self, root: Path, volume: Volume) -> Path:
-        """Repair a volume before it is attached, and return its file.
+        """Repair the file of a volume before the volume is attached, and return the path of the
+        file.
 
         What cannot be repaired is logged and does not prevent the attachment. Raises: Damaged if
         the file is missing, or shorter than recorded.

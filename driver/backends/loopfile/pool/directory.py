@@ -58,10 +58,10 @@ class Visit(NamedTuple):
 class PoolDirectory:
     """Finds, opens, locks and releases the directory of one pool.
 
-    `adopted(path)` is called with the lock held each time that the pool is found, while no call is
-    inside `open`; `dropped()` when it was released. `owner`: the driver's name, as in the pool's
-    marker file. `init`: a new pool may be made; `known`, `ids`: the pools that this node and this
-    process have found; `disk`: the disk to mount there.
+    `adopted(path)` is called each time that the pool is found, with the pool locked and while no
+    operation uses it; `dropped()` when it was released. `owner`: the driver's name, as in the
+    pool's marker file. `init`: a new pool may be made; `known`, `ids`: the pools that this node and
+    this process have found; `disk`: the disk to mount there.
     """
 
     def __init__(  # noqa: PLR0913 - what a pool's directory is, and who is called
@@ -91,7 +91,8 @@ class PoolDirectory:
     def id(self) -> PoolId:
         """Return the pool id in the pool's marker file. Costs one stat(2) if nothing changed.
 
-        Raises: PoolUnavailable if the pool is missing or belongs to another driver; Exhausted.
+        Raises: PoolUnavailable if the pool is missing or belongs to another driver; Exhausted, e.g.
+        of open files.
         """
         if (lock := self._marker_lock) and not self._unsynced and self._is_at_path(lock):
             return lock.id
@@ -118,14 +119,14 @@ class PoolDirectory:
             self.leave(visit)
 
     def enter(self) -> Visit:
-        """Begin an operation that ends with `leave`. Raises: PoolUnavailable; Exhausted."""
+        """Open the pool for one operation, until `leave`. Raises: PoolUnavailable; Exhausted."""
         with self._lock:
             fd, path, lock = self._open()
             lock.users += 1
         return Visit(path, fd, lock)
 
     def leave(self, visit: Visit) -> None:
-        """End the operation that `enter` began. The last operation of a closed pool releases it."""
+        """End an operation. The last one that uses a closed pool releases the pool's lock."""
         os.close(visit.fd)
         lock = visit.lock
         with self._lock:
@@ -145,7 +146,7 @@ class PoolDirectory:
             raise
 
     def adopt_again(self, ready: Callable[[Path], bool]) -> None:
-        """Call the constructor's `adopted` as if the pool had just been found. No-op if an
+        """Call the constructor's argument `adopted` again, as when the pool is found. No-op if an
         operation uses the pool or `ready(root)` returns False.
 
         Raises: PoolUnavailable, Exhausted.
@@ -159,7 +160,7 @@ class PoolDirectory:
                 os.close(fd)
 
     def close(self) -> None:
-        """Release the pool's lock; if operations use the pool, the last of them does."""
+        """Release the pool's lock; if operations use the pool, the last one releases it."""
         with self._lock:
             if self._marker_lock:
                 self._marker_lock.closed = True

@@ -59,8 +59,8 @@ class PoolHealth:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise a PoolUnavailable or other CellarError in place of an OSError of the `with` block,
-        if it has that meaning (`translate`).
+        """In place of an OSError of the `with` block raise the driver's own error that it means for
+        the pool, such as PoolReadOnly for EROFS; raise other OSErrors unchanged.
         """
         try:
             yield

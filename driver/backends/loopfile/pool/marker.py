@@ -51,8 +51,8 @@ def initialise(location: Path, owner: str) -> PoolId:
 def read_id(text: bytes, location: Path, owner: str) -> PoolId:
     """Return the pool id in `text`, the contents of a pool's marker file.
 
-    `owner`: the name of this driver. Raises: PoolUnavailable if it is damaged, of a newer
-    schema, or another driver's.
+    `owner`: the name of this driver. Raises: PoolUnavailable if the text is damaged, has a newer
+    schema, or names another driver as the owner.
     """
     try:
         fields = json.loads(text)

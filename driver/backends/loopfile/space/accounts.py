@@ -47,7 +47,8 @@ _CLOSE: Final = 2.0  # seconds that the end of a pool waits for its measuring th
 
 
 class Accounts:
-    """Computes how many bytes to reserve for each image of a pool, and enters them into its ledger.
+    """Computes how many bytes to reserve for each image of a pool, and enters them into its ledger,
+    which keeps account of the space promised to images.
 
     Files are accessed through the opened pool directory, not by path. All bytes of an image count
     as shared until a background thread has measured it, so the reservation is too large at first.
@@ -70,7 +71,7 @@ class Accounts:
         )
 
     def begin(self, root: Path, bounds: FilesystemLimits) -> None:
-        """Start with an empty ledger for the pool that was found at `root`. Raises: OSError."""
+        """Start without reservations for the pool that was found at `root`. Raises: OSError."""
         self.end()
         self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
@@ -78,7 +79,7 @@ class Accounts:
         self.ledger.join(self._filesystems.named(open_directory.filesystem_key(self._root_fd)))
 
     def end(self) -> None:
-        """Empty the ledger and close all files, so that the pool can be unmounted; may be
+        """Forget all reservations and close all files, so that the pool can be unmounted; may be
         repeated.
         """
         self._background.close(_CLOSE)
@@ -102,13 +103,13 @@ class Accounts:
         return self.ledger.measure()
 
     def catch_up(self) -> None:
-        """Measure in the background the images whose bytes are only estimated."""
+        """Start a background measurement of the sizes that are only estimated, if there are any."""
         if self._is_behind():
             self._background.begin()
 
     def capacity(self, space: FreeSpace, allocation: Allocation, granularity: Bytes) -> Capacity:
-        """Return the capacity of a pool with the free space `space`; that of sparse images is
-        multiplied by the overcommit ratio.
+        """Return the capacity of the pool for images of `allocation`, computed from its free space
+        `space`; for sparse images the total is multiplied by the overcommit factor.
         """
         largest = min(space.largest(allocation), self.bounds.largest(self._root))
         if allocation is Allocation.THICK and not self.bounds.overwrites:
@@ -122,8 +123,8 @@ class Accounts:
         )
 
     def pending(self, image: Image, source: Path | None) -> Entry:
-        """Return the ledger entry for a new image: the space that it may need. `source`: the file
-        whose bytes it will share; None: it shares none.
+        """Return the space to reserve for a new image, as an entry of the ledger. `source`: the
+        file whose bytes the image will share; None: it shares none.
         """
         if isinstance(image, Volume):
             shared = self._written(source, image) if source else 0
@@ -134,13 +135,13 @@ class Accounts:
         return Entry(self._occupied(str(image.source)), Allocation.THICK, pending=True)
 
     def growing(self, volume: Volume, size: Bytes) -> Entry:
-        """Return, without recording it, the entry for a volume that will have `size` bytes."""
+        """Return the space to reserve for a volume that will have `size` bytes; reserve nothing."""
         shared = self.ledger.shared(str(volume.id))
         return Entry(size, volume.allocation, shared, pending=True)
 
     def update_reservation(self, disk: Path, image: Image) -> None:
-        """Reserve space for what a new image really shares with its source, which may have been
-        written to since the first reservation.
+        """Reserve space again for a new image that shares bytes with its source: as many as its
+        file `disk` really shares, since the source may have been written to.
 
         Raises: NoSpace.
         """
@@ -150,7 +151,7 @@ class Accounts:
         self.ledger.update_pending(str(image.id), entry)
 
     def record_image(self, image: Image) -> None:
-        """Enter an existing image into the ledger. All bytes of a clone or snapshot count as shared
+        """Reserve space for an existing image. All bytes of a clone or snapshot count as shared
         until they were measured; a smaller earlier measurement stays.
         """
         occupied = self._occupied(str(image.id))
@@ -182,8 +183,8 @@ class Accounts:
         self.ledger.mark_attached(name)  # it may be
 
     def record_again(self, image_id: ImageId, image: Image | None) -> None:
-        """Enter an image whose record can be read again; `image` None: the image was removed, so
-        its entry is too.
+        """Reserve space for an image whose record can be read again; `image` None: the image was
+        removed, so its reservation ends.
         """
         if image:
             self.record_image(image)
@@ -192,8 +193,8 @@ class Accounts:
 
     @contextmanager
     def punched(self, disk: Path, volume: Volume) -> Iterator[None]:
-        """Punch a hole over the whole image file while the `with` block writes its replacement, so
-        that a thick volume never needs its size twice.
+        """Free all blocks of the file `disk`, so that the `with` block can write a replacement and
+        a thick volume never needs its size twice.
 
         If the block raises, the file of a thick volume is allocated again, if possible.
         """
@@ -212,10 +213,10 @@ class Accounts:
             self.record_image(volume)
 
     def reallocate(self, root: Path, image: Image) -> None:
-        """Allocate the file of a thick volume that was never formatted, because a crash inside
-        `punched` leaves it without blocks.
+        """Allocate the file of a thick volume that was never formatted: a crash while its contents
+        were replaced leaves it without blocks.
 
-        The ledger assumes that it is allocated. Errors are ignored.
+        The reservations assume that the file is allocated. Errors are ignored.
         """
         if isinstance(image, Volume) and image.unformatted and image.allocation is Allocation.THICK:
             with suppress(OSError):

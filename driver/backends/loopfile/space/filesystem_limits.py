@@ -62,10 +62,11 @@ class FilesystemLimits:
     uncertain: bool = False  # nothing could be written: the careful answers, to be asked again
 
     def available(self, location: Path) -> Bytes:
-        """Return the free bytes of the filesystem minus reserve and margin; may be negative. Space
-        that is reserved for images but not occupied counts as free.
+        """Return the free bytes of the filesystem minus those that images never get (`reserve` and
+        `margin`); may be negative. Space that is reserved for images but not occupied counts as
+        free.
 
-        Waits for a commit of the filesystem if `lags` is true.
+        On btrfs, where only a commit makes the free space right, the commit is waited for.
         """
         free = _read_after_commit(location) if self.lags else read_free_bytes(location)
         return free - self.reserve - self.margin

@@ -14,21 +14,23 @@ from driver.linux.devices import lvm
 
 
 def pool_id(provisioning: Provisioning, vg: lvm.VolumeGroup) -> PoolId:
-    """Return the id of the pool: 12 hexadecimal digits of a hash of LVM's UUIDs."""
+    """Return the id of the pool: 12 hexadecimal digits of a hash of the UUIDs that LVM gave to the
+    volume group and, if the pool is a thin pool, to that.
+    """
     return hashlib.sha256(provisioning.identity(vg).encode()).hexdigest()[:12]
 
 
 def refuse_trouble(provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """Raise PoolUnavailable if the group or its thin pool cannot be used as a pool."""
+    """Raise PoolUnavailable if the volume group or its thin pool cannot be used as a pool."""
     if trouble := provisioning.trouble(vg):
         raise PoolUnavailable(trouble)
 
 
 def refuse_other(provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """Raise PoolUnavailable if the UUID of the group or thin pool is not the one recorded for its
-    name.
+    """Raise PoolUnavailable if the UUID of the volume group or thin pool is not the one recorded
+    for its name.
 
-    Not raised if an administrator configured the UUID that the group has now.
+    Not raised if an administrator configured the UUID that the volume group has now.
     """
     group, location = provisioning.group, provisioning.location
     if group.uuid and group.known_groups.group_uuid(location) != vg.uuid:
@@ -41,8 +43,8 @@ def refuse_other(provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
 
 
 def record(known_groups: KnownGroups, provisioning: Provisioning, vg: lvm.VolumeGroup) -> None:
-    """Record the UUIDs of the group and thin pool, so that others with the same names are refused
-    later.
+    """Record the UUIDs of the volume group and thin pool, so that others with the same names are
+    refused later.
     """
     known_groups.record(provisioning.group.name, vg.uuid, "")
     known_groups.record(provisioning.location, vg.uuid, provisioning.uuid(vg))

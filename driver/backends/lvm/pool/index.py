@@ -51,7 +51,8 @@ class Index:
     def read(
         self, vg: lvm.VolumeGroup, pool: PoolId, contains: Callable[[lvm.LogicalVolume], bool]
     ) -> None:
-        """Parse the images in the report `vg`. No-op if it is the report that was parsed last.
+        """Replace the images by those in LVM's report `vg`. No-op if it is the report that was
+        parsed last.
 
         `contains`: returns whether a logical volume belongs to the pool.
         """

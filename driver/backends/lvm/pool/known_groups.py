@@ -32,7 +32,8 @@ class KnownGroups:
         return self._recorded(location)[0]
 
     def differs(self, location: str, group: str, pool: str) -> bool:
-        """Return whether other UUIDs than these are recorded for `location`; False if none are.
+        """Return whether UUIDs other than `group` and `pool` are recorded for `location`; False if
+        none are.
 
         `group`: the UUID of a volume group. `pool`: that of a thin pool, or "".
         """
@@ -52,8 +53,8 @@ class KnownGroups:
         """Record, before they are written to, that the disks with these paths are added to the
         volume group `group`.
 
-        Raises: Failed if the record cannot be stored durably: after a restart the group would lack
-        a disk.
+        Raises: Failed if the record cannot be stored durably: after a restart the volume group
+        would lack a disk.
         """
         devices = dict.fromkeys((*self.devices(group), *paths))
         self._records.write(f"lvm-disks:{group}", {_DEVICES: _BETWEEN.join(devices)})

@@ -36,11 +36,11 @@ from driver.linux.devices import lvm
 
 
 class LvmPool:
-    """Finds, locks and reads one configured pool of logical volumes, which may be unavailable. Its
-    lock is that of the volume group.
+    """Finds, locks and reads one configured pool of logical volumes, which may be unavailable.
+    Calls that change the pool hold the lock of its volume group.
 
-    `owner`: the name of the driver, with which the pool is marked. `init`: whether a group that
-    has logical volumes and no mark may become a pool.
+    `owner`: the name of the driver, with which the pool is marked. `init`: whether a volume group
+    that has logical volumes and no mark may become a pool.
     """
 
     def __init__(self, provisioning: Provisioning, owner: str, *, init: bool) -> None:
@@ -59,13 +59,14 @@ class LvmPool:
         self._lock.release()
 
     def refresh(self) -> lvm.VolumeGroup:
-        """Update the index from the current report of the volume group, and return the report.
+        """Read the pool's images from LVM's current report of the volume group, and return the
+        report.
 
         A pool that was unavailable before is opened first.
 
-        Raises: PoolUnavailable if the group or thin pool is missing, unusable, or belongs to
-        another driver; Exhausted if this process lacks resources, such as file descriptors, to
-        read the pool.
+        Raises: PoolUnavailable if the volume group or thin pool is missing, unusable, or belongs to
+        another driver; Exhausted if this process lacks resources, such as file descriptors, to read
+        the pool.
         """
         with self.group.lock:
             vg = self._available()
@@ -77,10 +78,10 @@ class LvmPool:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Update the index after the `with` block, which changes the group, so that `known` shows
-        the change.
+        """Read the pool's images again after the `with` block, which changes the volume group, so
+        that other calls see the change.
 
-        An error while the index is updated is ignored; the next call raises it.
+        An error while they are read is ignored; the next call raises it.
         """
         try:
             yield
@@ -89,14 +90,16 @@ class LvmPool:
                 self.refresh()
 
     def id_in(self, vg: lvm.VolumeGroup) -> PoolId:
-        """Return the pool's id, a hash of LVM's UUIDs in the report `vg`."""
+        """Return the pool's id, a hash of the UUIDs of volume group and thin pool in the report
+        `vg`.
+        """
         return identity.pool_id(self.provisioning, vg)
 
     def entry(self, image_id: ImageId) -> Entry:
-        """Return the index entry of an image.
+        """Return an image together with its logical volume, according to LVM's current report.
 
-        Raises: NotFound; Damaged if its logical volume was removed by somebody else, or its record
-        cannot be read; PoolUnavailable.
+        Raises: NotFound; Damaged if the logical volume was removed by somebody else, or the image's
+        record cannot be read; PoolUnavailable.
         """
         self.refresh()
         if entry := self.index.entries.get(image_id):
@@ -107,10 +110,10 @@ class LvmPool:
         raise NotFound(f"no image {image_id} in pool {self.provisioning.location}")
 
     def healthy_entry(self, image_id: ImageId) -> Entry:
-        """Return the index entry of an image if LVM reports its logical volume as healthy.
+        """Return an image together with its logical volume, if LVM reports that as healthy.
 
-        Raises: Damaged if LVM reports it as unhealthy, it was removed by somebody else, or its
-        record cannot be read; NotFound; PoolUnavailable.
+        Raises: Damaged if LVM reports the logical volume as unhealthy, somebody else removed it, or
+        the image's record cannot be read; NotFound; PoolUnavailable.
         """
         entry = self.entry(image_id)
         if entry.lv.health:
@@ -124,7 +127,9 @@ class LvmPool:
         self._protected.add(name)
 
     def unprotect(self, name: str) -> None:
-        """End the protection that `protect` began. No-op if the logical volume is not protected."""
+        """Allow again that the logical volume `name` is removed as a leftover of a failed call.
+        No-op if that is allowed already.
+        """
         self._protected.discard(name)
 
     def refuse_existing(self, vg: lvm.VolumeGroup, image: Image, name: str) -> None:
@@ -140,7 +145,8 @@ class LvmPool:
             self.unfinished.remove(name)
 
     def record(self, volume: Volume, *, without: AbstractSet[str] = frozenset()) -> None:
-        """Replace the record of a volume and remove the tags `without`, in one command.
+        """Replace the record of a volume, which consists of tags of its logical volume, and remove
+        the tags `without`, in one LVM command.
 
         Raises: NotFound if the volume does not exist, or was deleted and created again; Damaged;
         PoolUnavailable; CommandError.

@@ -18,10 +18,11 @@ from driver.linux.devices import dm, lvm
 def resume(
     provisioning: Provisioning, vg: lvm.VolumeGroup, lvs: Iterable[lvm.LogicalVolume]
 ) -> None:
-    """Resume devices that a killed command or process left suspended, so that their writers hang.
+    """Resume the device-mapper devices of a pool that a killed command or process left suspended,
+    so that processes which write to them no longer hang.
 
-    `lvs`: the logical volumes of the pool's images. LVM itself resumes them, with its lock held,
-    because another LVM command may be running. Raises: CommandError, OSError.
+    `lvs`: the logical volumes of the pool's images. LVM itself resumes logical volumes, with its
+    lock held, because another LVM command may be running. Raises: CommandError, OSError.
     """
     group, names = provisioning.group, {lv.name for lv in lvs}
     suspended = dm.suspended()

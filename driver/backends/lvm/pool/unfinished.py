@@ -17,7 +17,9 @@ from driver.linux.formats import filesystem, luks
 
 
 class UnfinishedLvs:
-    """Removes and zeroes the unfinished logical volumes of one pool."""
+    """Removes logical volumes of one pool whose creation was interrupted, and zeroes those whose
+    first contents are incomplete.
+    """
 
     def __init__(self, provisioning: Provisioning, devices: Devices) -> None:
         self._group = provisioning.group
@@ -41,8 +43,8 @@ class UnfinishedLvs:
             logger.error("{} cannot be removed: {}", name, error)
 
     def mark_filling(self, lv: lvm.LogicalVolume) -> None:
-        """Tag a volume whose first contents are about to be written; contents of an earlier attempt
-        are zeroed.
+        """Tag a logical volume as one whose first contents are being written; incomplete contents
+        of an earlier attempt are zeroed before.
 
         Raises: CommandError, OSError.
         """
@@ -51,9 +53,10 @@ class UnfinishedLvs:
         self._group.change_tags(lv.name, (), {tags.FILLING})
 
     def zero(self, name: str) -> None:
-        """Zero a volume whose first contents are incomplete, and remove the tag that marks it.
+        """Zero the logical volume `name` if it is tagged as one whose first contents are being
+        written, and remove the tag. No-op without the tag.
 
-        No-op if it does not have the tag. Raises: CommandError, OSError.
+        Raises: CommandError, OSError.
         """
         if not self._has_tag(name, tags.FILLING):
             return

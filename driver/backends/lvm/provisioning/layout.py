@@ -17,8 +17,8 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How a thick volume lies on the disks of its group. `stripes`: over how many disks its bytes
-    are striped; `mirrors`: how many further copies of its bytes other disks have.
+    """How a thick volume lies on the disks of its volume group. `stripes`: over how many disks its
+    bytes are striped; `mirrors`: how many further copies of its bytes other disks have.
 
     Raises: Invalid if it has both stripes and mirrors.
     """
@@ -32,19 +32,19 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Return the number of disks that a volume needs at least; 1: there is no condition, and
-        LVM chooses the disks.
+        """Return the number of disks that a volume needs at least; 1: the volume may lie on any
+        disks, and LVM chooses them.
         """
         return max(self.stripes, self.mirrors + 1)
 
     def trouble(self, vg: lvm.VolumeGroup) -> str | None:
-        """Return why the group cannot hold volumes of this layout; None: it can hold them."""
+        """Return why the volume group cannot hold volumes of this layout; None: it can."""
         if self.width <= len(vg.disks):
             return None
         return f"volume group {vg.name} has {len(vg.disks)} disks, {self.width} are needed"
 
     def granularity(self, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the granularity of volume sizes in bytes: one extent on each stripe."""
+        """Return the unit of volume sizes in bytes: one extent of LVM on each stripe."""
         return vg.extent_size * self.stripes
 
     def choose_disks(self, vg: lvm.VolumeGroup) -> tuple[Path, ...]:
@@ -56,8 +56,8 @@ class Layout:
     def largest(self, vg: lvm.VolumeGroup, disks: Sequence[Path] = ()) -> Bytes:
         """Return the size in bytes of the largest possible volume.
 
-        `disks`: the disks on which it must lie, one for each stripe or mirror; (): those that
-        `choose_disks` returns.
+        `disks`: the disks on which it must lie, one for each stripe or mirror; (): those with the
+        most free space.
         """
         if self.width == 1:
             return vg.free
@@ -68,15 +68,15 @@ class Layout:
         return max(0, least - vg.extent_size) if self.mirrors else least * self.stripes
 
     def cost(self, size: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the bytes of the group that a volume of `size` bytes occupies.
+        """Return how many bytes of the volume group a volume of `size` bytes occupies.
 
         Each mirror has one extent more, for the metadata of raid1 (lvmraid(7)).
         """
         return (size + vg.extent_size) * self.width if self.mirrors else size
 
     def largest_within(self, available: Bytes, vg: lvm.VolumeGroup) -> Bytes:
-        """Return the size in bytes of the largest volume whose `cost` is at most `available` bytes;
-        may be negative.
+        """Return the size in bytes of the largest volume that occupies, with all its mirrors, at
+        most `available` bytes of the volume group; may be negative.
         """
         return available // self.width - vg.extent_size if self.mirrors else available
 
@@ -100,8 +100,8 @@ def legs(name: str, extents: Mapping[str, Sequence[str]]) -> list[tuple[str, ...
     """Return the physical extents, such as `/dev/sda:0-31`, of each mirror of the logical volume
     `name`; empty if the volume is not mirrored.
 
-    `extents`: the physical extents of all logical volumes of the group, hidden parts too, by
-    name.
+    `extents`: the physical extents of all logical volumes of the volume group, also of the hidden
+    ones of which mirrored volumes consist, by name.
     """
     images = [lv for lv in extents if lv.startswith(f"{name}_rimage_")]
     return [tuple(extents[lv]) for lv in sorted(images)]

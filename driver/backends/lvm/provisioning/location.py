@@ -22,12 +22,13 @@ _LOCATION: Final = re.compile(rf"{NAME}(/{NAME})?", re.ASCII)
 def configure_provisioning(
     name: str, location: str, options: Options, groups: Groups
 ) -> Provisioning:
-    """Return the thick or thin provisioning for `location`, and configure its volume group.
+    """Return the thick or thin provisioning of the pool at `location`, and give the pool's options
+    `devices=` and `uuid=` to the object of its volume group.
 
     `name`: the pool's name in the configuration, for messages.
 
-    Raises: Invalid if `location` is not GROUP or GROUP/POOL, another pool of the group has other
-    `devices=` or `uuid=`, or the options exclude each other.
+    Raises: Invalid if `location` is not GROUP or GROUP/POOL, another pool of the volume group has
+    other `devices=` or `uuid=`, or the options exclude each other.
     """
     if not _LOCATION.fullmatch(location):
         raise Invalid(

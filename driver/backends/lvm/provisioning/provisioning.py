@@ -15,7 +15,7 @@ class Provisioning(Protocol):
     """The operations on a pool's logical volumes that differ between thick and thin provisioning.
     All sizes are in bytes.
 
-    Sizes of volumes are multiples of `granularity`. Methods that change the group raise
+    Sizes of volumes are multiples of `granularity`. Methods that change the volume group raise
     CommandError.
     """
 
@@ -41,21 +41,21 @@ class Provisioning(Protocol):
         """Return the unit of volume sizes, in bytes."""
 
     def trouble(self, vg: lvm.VolumeGroup, /) -> str | None:
-        """Return why the group has no usable pool; None: the pool is usable."""
+        """Return why the volume group has no usable pool; None: the pool is usable."""
 
     def identity(self, vg: lvm.VolumeGroup, /) -> str:
-        """Return a text with LVM's UUIDs of the group and thin pool, from which the pool id is
-        computed.
+        """Return a text with the UUIDs that LVM gave to the volume group and thin pool, from which
+        the pool id is computed.
         """
 
     def uuid(self, vg: lvm.VolumeGroup, /) -> str:
-        """Return the UUID of the thin pool; "" if the whole group is the pool."""
+        """Return the UUID of the thin pool; "" if the whole volume group is the pool."""
 
     def tags(self, vg: lvm.VolumeGroup, /) -> frozenset[str]:
-        """Return the tags of the group, or of the thin pool."""
+        """Return the LVM tags of the thin pool, or of the volume group if there is no thin pool."""
 
     def add_tag(self, tag: str, /) -> None:
-        """Add `tag` to the group, or to the thin pool."""
+        """Add `tag` to the thin pool, or to the volume group if there is no thin pool."""
 
     def contains(self, lv: lvm.LogicalVolume, /) -> bool:
         """Return whether a logical volume lies in this pool."""
@@ -64,7 +64,7 @@ class Provisioning(Protocol):
         """Activate the thin pool. No-op if there is none, or it is active."""
 
     def largest_size(self, vg: lvm.VolumeGroup, /) -> Bytes:
-        """Return the size of the largest volume that could be created now."""
+        """Return the size in bytes of the largest volume that could be created now."""
 
     def committed_bytes(self, vg: lvm.VolumeGroup, /) -> Bytes:
         """Return the bytes that are promised to existing volumes."""
@@ -72,12 +72,10 @@ class Provisioning(Protocol):
     def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None, /
     ) -> Bytes:
-        """Create an active logical volume `name`, tagged as being built, and return its
-        reservation.
+        """Create an active logical volume `name`, tagged as being built, and return how many bytes
+        a snapshot may occupy in a thin pool; 0: as many as the size of the image.
 
-        `source`: the logical volume whose bytes it shares; None: it shares none. The
-        reservation: how many bytes a snapshot may occupy in a thin pool; 0: as many as the size
-        of the image.
+        `source`: the logical volume whose bytes the new one shares; None: it shares none.
 
         Raises: NoSpace.
         """
@@ -86,8 +84,8 @@ class Provisioning(Protocol):
         """Zero the bytes of a new volume that it does not share with its source, and extend it to
         its full size.
 
-        To be called without the group's lock. `shared`: whether it was created from a source.
-        Raises: OSError.
+        To be called without the volume group's lock. `shared`: whether it was created from a
+        source. Raises: OSError.
         """
 
     def zero_contents(self, name: str, /) -> None:
@@ -116,32 +114,32 @@ class Provisioning(Protocol):
     def create_copy_snapshot(self, name: str, lv: lvm.LogicalVolume, size: Bytes, /) -> None:
         """Create an active temporary snapshot `name` of the volume `lv`, tagged as being built.
 
-        `size`: the result of `copy_snapshot_size`. The snapshot is only read.
+        `size`: its size in bytes; 0: the snapshot is thin. The snapshot is only read.
         """
 
     def is_invalid(self, name: str, /) -> bool:
         """Return whether a temporary snapshot became invalid because its space is used up."""
 
     def current_reservation(self, name: str, reservation: Bytes, /) -> Bytes:
-        """Return the reservation of an image in bytes: that of a running creation, or else the
-        recorded one, `reservation`.
+        """Return how many bytes are reserved for the logical volume `name`: as many as the call
+        that creates it has reserved, or else `reservation`, the recorded number.
         """
 
     def forget_reservation(self, name: str, /) -> None:
-        """Forget the reservation of a volume that was being built, because the reservation is
-        recorded now, or the volume was removed.
+        """Forget how many bytes were reserved for the logical volume `name` while it was created,
+        because the number is recorded now, or the logical volume was removed.
         """
 
     def used_shares(self, vg: lvm.VolumeGroup, /) -> tuple[float, float]:
-        """Return two shares, 0 to 1: how much of the data space, and of the metadata space, is
-        used.
+        """Return two shares, 0 to 1: how much of the data space, and of the metadata space, of the
+        thin pool, or else of the volume group, is used.
         """
 
     def faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
         """Yield the faults of the pool as a whole. Raises: PoolUnavailable."""
 
     def volume_faults(self, vg: lvm.VolumeGroup, /) -> Iterator[Fault]:
-        """Yield the faults of the pool that each of its volumes has too. Raises:
+        """Yield those faults of the pool that count as faults of each of its volumes too. Raises:
         PoolUnavailable.
         """
 

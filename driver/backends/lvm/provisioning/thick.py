@@ -96,8 +96,8 @@ class Thick:
     def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, _source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Create a volume without contents; the bytes of a source are copied to it later. Raises:
-        NoSpace.
+        """Create a volume without contents and return 0: nothing beyond its size is reserved. The
+        bytes of a source are copied to it later. Raises: NoSpace.
         """
         self._refuse_too_large(vg, image.size, self._layout)
         self._create(name, image.size, self._layout, self._layout.choose_disks(vg))
@@ -169,7 +169,7 @@ class Thick:
             yield Fault(FaultKind.METADATA_FULL, text)
 
     def volume_faults(self, _vg: lvm.VolumeGroup) -> Iterator[Fault]:
-        """Yield nothing: volumes are fully allocated, so a full group does not affect them."""
+        """Yield nothing: a full volume group does not affect fully allocated volumes."""
         yield from ()
 
     def extend_pool(self, _vg: lvm.VolumeGroup) -> None:

@@ -99,9 +99,10 @@ class Thin:
     def create_lv(
         self, vg: lvm.VolumeGroup, name: str, image: Image, source: lvm.LogicalVolume | None
     ) -> Bytes:
-        """Create an empty volume, or one that shares the bytes of `source`; return its reservation.
+        """Create an empty volume, or one that shares the bytes of `source`. Returns how many bytes
+        are reserved for it beforehand if it is a snapshot, else 0.
 
-        Raises: NoSpace if the pool has no space for it, or is too full.
+        Raises: NoSpace if the thin pool has no space for the volume, or is too full.
         """
         if trouble := self._usage.problem(vg):
             raise NoSpace(trouble)
@@ -191,14 +192,14 @@ class Thin:
         return False
 
     def current_reservation(self, name: str, reservation: Bytes) -> Bytes:
-        """Return the reservation of a snapshot that is being built; for any other volume
-        `reservation`.
+        """Return how many bytes are reserved for the logical volume `name`: if it is a snapshot
+        that is being created, as many as its creation has reserved, else `reservation`.
         """
         return self._pending.get(name, reservation)
 
     def forget_reservation(self, name: str) -> None:
-        """Forget the reservation of a snapshot that was being built, because the reservation is
-        recorded now, or the snapshot was removed.
+        """Forget how many bytes were reserved for the snapshot `name` while it was created, because
+        the number is recorded now, or the snapshot was removed.
         """
         self._pending.pop(name, None)
 

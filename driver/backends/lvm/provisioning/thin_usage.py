@@ -28,8 +28,8 @@ _CACHE_TIME: Final = 1.0  # seconds for which the status of the pool serves its 
 
 
 def vg_metadata_problem(vg: lvm.VolumeGroup) -> str | None:
-    """Return why the metadata area of the group has no space for one more logical volume; None:
-    there is space.
+    """Return why the metadata area of the volume group has no space for one more logical volume;
+    None: there is space.
     """
     if vg.mda_free >= METADATA_MARGIN:
         return None
@@ -111,8 +111,8 @@ class ThinPoolUsage:
         return next(filter(dm.find, candidates), "")
 
     def extend_if_needed(self, vg: lvm.VolumeGroup) -> None:
-        """Extend the thin pool from the free space of its group if it is filling up and the
-        configuration allows it.
+        """Extend the thin pool from the free space of its volume group if the pool is filling up
+        and the configuration allows it.
 
         Raises: PoolUnavailable, CommandError.
         """
