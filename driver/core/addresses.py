@@ -27,8 +27,8 @@ def parse_endpoint(value: object) -> Path:
 
 
 def check_socket(path: Path) -> Path:
-    """Return `path`. Raises: ValueError: it is longer than the 107 bytes that a socket's path may
-    have (<linux/un.h>).
+    """Return `path` unchanged. Raises: ValueError: it is longer than the 107 bytes that the path of
+    a Unix socket may have (<linux/un.h>).
     """
     if len(os.fsencode(path)) > SOCKET_LENGTH:
         raise ValueError(
@@ -38,7 +38,7 @@ def check_socket(path: Path) -> Path:
 
 
 def check_folder(path: Path | None) -> Path | None:
-    """Return `path`, which may be None. Raises: ValueError: it is not absolute."""
+    """Return `path`, which may be None, unchanged. Raises: ValueError: it is not absolute."""
     if path and not path.is_absolute():
         raise ValueError(f"'{path}' is not an absolute path")
     return path

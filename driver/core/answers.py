@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 def thread_tag(pool: str) -> str:
-    """Return a text that is part of the names of all threads which work in the pool, and of no
-    other thread.
+    """Return the tag of the pool: a text that is part of the names of all threads which work in
+    this pool, and of no other thread.
     """
     return f"[{pool}]"
 
@@ -34,14 +34,15 @@ def start_thread(thread: Thread) -> None:
 
 
 class Answers(Protocol):
-    """Makes the calls on one pool in separate threads, so that a caller need not wait for its
-    disk.
+    """Makes the calls on one pool in separate threads, so that their caller need not wait while the
+    pool's disk hangs.
     """
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Call `question` in a thread of the pool, and return the future of its result.
+        """Call `question`, a function that uses the pool, in a separate thread, and return the
+        future of its result.
 
-        Raises: PoolSilent: an earlier call has had no answer for too long.
+        Raises: PoolSilent: an earlier call on this pool has had no answer for too long.
         """
 
     def note(self) -> None:
@@ -67,7 +68,9 @@ class Direct:
     silent_for = 0.0
 
     def begin(self, question: Callable[[], T]) -> Future[T]:
-        """Call `question` now, and return a future that has its result or its exception."""
+        """Call `question` in the caller's thread, and return a future that has its result or its
+        exception already.
+        """
         answer: Future[T] = Future()
         try:
             answer.set_result(question())
@@ -76,4 +79,4 @@ class Direct:
         return answer
 
     def note(self) -> None:
-        """Do nothing: `answered_recently` is always True."""
+        """Do nothing: a pool that cannot hang always counts as having answered recently."""

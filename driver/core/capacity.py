@@ -41,11 +41,12 @@ NO_CAPACITY: Final = Capacity(largest=0, smallest=0, total=0, committed=0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
     """The state of a pool. `type`: loopfile, lvm or memory; `location`: its directory or volume
-    group; `allocation`: the default for new volumes. `unavailable`: why it cannot be used, or
+    group; `allocation`: the default for new volumes. `unavailable`: why the pool cannot be used, or
     None.
 
-    `damaged`: number of images whose record cannot be read; `freeing`: bytes of deleted images
-    that are being freed; `data_used`, `metadata_used`, `occupied`: shares, 0 to 1.
+    `damaged`: number of images whose record cannot be read; `freeing`: bytes of deleted images that
+    are still being freed; `data_used`, `metadata_used`, `occupied`: the used shares of the pool's
+    data space, LVM metadata and filesystem, 0 to 1.
     """
 
     name: str

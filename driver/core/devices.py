@@ -24,9 +24,9 @@ class Device:
 class MountPoint:
     """The topmost mount at a path, as the kernel reports it.
 
-    `number`: dev_t of the mounted device; `node`: whether a device node is bound instead of a
-    filesystem mounted; `root`: the mounted directory of the filesystem; `turned`: it was mounted
-    writable and became read-only after an error.
+    `number`: dev_t of the mounted device; `node`: whether a device node is bound there instead of a
+    mounted filesystem; `root`: the directory of the filesystem that is mounted; `turned`: the
+    filesystem was mounted writable and became read-only after an error.
     """
 
     target: Path

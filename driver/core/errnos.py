@@ -39,8 +39,8 @@ UNWRITABLE: Final = FULL | READ_ONLY
 
 
 def pool_error(error: OSError, location: str) -> CellarError | None:
-    """Return the error that an OSError of a call on the pool at `location` means; None: it has no
-    known meaning.
+    """Return the CellarError that corresponds to `error`, which a call on the pool at `location`
+    raised; None: no CellarError corresponds to it.
 
     ENOENT is not translated: a file that is missing inside of a pool does not make the pool
     unavailable.
@@ -58,8 +58,8 @@ def pool_error(error: OSError, location: str) -> CellarError | None:
 
 
 def pool_root_error(error: OSError, location: str) -> CellarError | None:
-    """Return the error that an OSError from opening the pool's directory itself means; None: it
-    has no known meaning. In contrast to `pool_error`, ENOENT and ENOTDIR mean that the pool is
+    """Return the CellarError that corresponds to `error`, which opening the pool's own directory
+    raised; None: no CellarError corresponds to it. ENOENT and ENOTDIR mean here that the pool is
     unavailable.
     """
     if error.errno in GONE:
@@ -68,8 +68,8 @@ def pool_root_error(error: OSError, location: str) -> CellarError | None:
 
 
 def machine_error(error: OSError) -> CellarError | None:
-    """Return the error that an OSError means whether or not it concerns a pool, e.g. that the
-    process has too many open files; None: the OSError has no such meaning.
+    """Return the CellarError for an OSError that has the same meaning whether or not it concerns a
+    pool, e.g. that the process has too many open files; None: `error` is no such OSError.
     """
     if error.errno in EXHAUSTED:
         return Exhausted(f"the driver ran out of a resource: {error.strerror}; try again")

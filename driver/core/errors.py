@@ -66,7 +66,7 @@ class Refused(CellarError):
 
 
 class Busy(CellarError):
-    """Another call is working on the same object; a retry may help."""
+    """Another call is working on the same volume, snapshot or other object; a retry may help."""
 
     code = Code.ABORTED
 
@@ -78,11 +78,12 @@ class StaleToken(CellarError):
 
 
 class StillRunning(Busy):
-    """The call ends with this error while its work continues: a copy, or a child process that is
-    stuck in the kernel.
+    """The call ends with this error while its work continues: a copy, or a child process or system
+    call that is stuck in the kernel.
 
-    `done`: the future of that work; the dispatcher holds the call's locks until it is done.
-    `status`: returns the progress as text, for calls that are refused because of these locks.
+    `done`: the future of that work; the volumes and snapshots that the call uses stay locked until
+    it is done. `status`: returns the progress as text, for calls that are refused because of these
+    locks.
     """
 
     def __init__(
@@ -94,10 +95,11 @@ class StillRunning(Busy):
 
 
 class Unfinished(CellarError):
-    """The call failed, and only the opposite call removes what it left behind.
+    """The call failed and left something behind that only the opposite call removes
+    (NodeUnstageVolume after NodeStageVolume, for example).
 
-    Its code is ABORTED, from which kubelet concludes that work continues, so it makes the opposite
-    call later. After a final code like INTERNAL it would not (isFinalError in kubelet's
+    Its code is ABORTED, from which kubelet concludes that work continues, so that kubelet makes the
+    opposite call later. After a final code like INTERNAL kubelet would not (isFinalError in its
     pkg/volume/csi/csi_client.go).
     """
 
@@ -140,7 +142,7 @@ class Exhausted(CellarError):
     """The process or machine lacks a resource that the call needs: memory, file descriptors, or
     disk space.
 
-    The error says nothing about the state of the pool, which is not released because of it.
+    The error does not mean that the pool is unavailable, so the pool stays in use.
     """
 
     code = Code.UNAVAILABLE
@@ -156,7 +158,9 @@ class Unusable(CellarError):
 
 
 class Overloaded(CellarError):
-    """All workers are busy and the queue is full."""
+    """The driver accepts no further call now: all threads that carry out calls are busy, and the
+    queue of waiting calls is full.
+    """
 
     code = Code.UNAVAILABLE
 

@@ -9,8 +9,8 @@ from driver.core.errors import PoolFailed, PoolReadOnly, PoolUnavailable
 
 
 class FaultKind(StrEnum):
-    """The kind of a fault, for programs: the reason in CSI's health responses. Users rely on the
-    values.
+    """The kind of a fault, as a constant word for programs: the reason in CSI's health responses.
+    The words never change, because users rely on them.
     """
 
     # pools
@@ -55,7 +55,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A defect of a volume or a pool; `text` describes it to people."""
+    """A defect of a volume or a pool: its kind, a `text` that describes it to people, and its
+    severity.
+    """
 
     kind: FaultKind
     text: str

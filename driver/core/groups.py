@@ -11,8 +11,8 @@ from driver.core.ids import Key, SnapshotId
 
 
 def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[SnapshotId]) -> None:
-    """Check that `named`, the `snapshot_ids` of a request, are the members of the group. An empty
-    `named` passes.
+    """Check that `named`, the `snapshot_ids` of a request, are exactly `members`, the snapshots of
+    the group snapshot with the key `key`. An empty `named` passes.
 
     Raises: Invalid if they differ.
     """
@@ -25,9 +25,10 @@ def check_members(key: Key, named: Iterable[SnapshotId], members: Collection[Sna
 def check_sources(
     name: str, requested: Iterable[SnapshotId], members: Iterable[SnapshotId]
 ) -> None:
-    """Check that an existing group has the members that a request to create it asks for.
+    """Check that `members`, the snapshots of the existing group snapshot `name`, are those that a
+    request to create it again asks for.
 
-    Raises: Conflict if it was taken of other volumes.
+    Raises: Conflict if they differ: the existing one was taken of other volumes.
     """
     if set(requested) != set(members):
         raise Conflict(f"group snapshot {name!r} exists, of other volumes")

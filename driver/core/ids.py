@@ -75,22 +75,30 @@ class InlineHandle:
 
 
 def volume_key(name: str) -> Key:
-    """Return the key of a volume by its CSI name."""
+    """Return the key of the volume with the CSI name `name`: a hash, in hex, that is part of its
+    id.
+    """
     return _hash(b"volume", name)
 
 
 def snapshot_key(name: str) -> Key:
-    """Return the key of a single snapshot by its CSI name."""
+    """Return the key of the snapshot with the CSI name `name` that belongs to no group snapshot: a
+    hash, in hex, that is part of its id.
+    """
     return _hash(b"snapshot", name)
 
 
 def group_key(name: str) -> Key:
-    """Return the key of a group snapshot by its CSI name."""
+    """Return the key of the group snapshot with the CSI name `name`: a hash, in hex, that is its
+    id.
+    """
     return _hash(b"group", name)
 
 
 def member_key(group: Key, source: VolumeId) -> Key:
-    """Return the key of the snapshot of `source` that belongs to the group snapshot `group`."""
+    """Return the key of the snapshot of the volume `source` that belongs to the group snapshot with
+    the key `group`: a hash, in hex, of both.
+    """
     return _hash(b"member", f"{group}/{source}")
 
 
@@ -131,8 +139,8 @@ def parse_handle(text: str) -> VolumeId | InlineHandle:
 
 
 def pool_part(image_id: str) -> PoolId:
-    """Return the part of a volume or snapshot id that is the pool's id, without checking its
-    form.
+    """Return the first part of a volume or snapshot id, which is the id of its pool, without
+    checking the form of the id.
     """
     return image_id.partition("-")[0]
 
@@ -156,8 +164,8 @@ def parse_snapshot_id(text: str) -> SnapshotId:
 
 
 def parse_group_id(text: str) -> Key:
-    """Return the group's key in `text`. Raises: NotFound: it does not have the form of this
-    driver's ids, so there is no such group.
+    """Return the group snapshot id in `text`, which is the hash of the group snapshot's name.
+    Raises: NotFound: `text` does not have this form, so there is no such group snapshot.
     """
     if not _KEY.fullmatch(text):
         raise NotFound(f"no group snapshot {text!r}")
@@ -170,21 +178,24 @@ def is_key(text: str) -> bool:
 
 
 def name_digest(key: Key) -> int:
-    """Return the first 8 bytes of a key. Nodes report the names of their images in this form.
+    """Return the first 8 bytes of a key, the hash of a volume's or snapshot's name, as an integer.
+    Nodes report in this form which images they have.
 
-    Two different names have the same digest with a probability of 2 ** -64.
+    Two different keys have the same digest with a probability of 2 ** -64.
     """
     return int(key[: 2 * _DIGEST_BYTES], 16)
 
 
 def pack_digests(digests: Collection[int]) -> bytes:
-    """Return the name digests as bytes, 8 for each."""
+    """Return `digests`, each a hash of a volume's or snapshot's name, as bytes: 8 for each,
+    big-endian.
+    """
     return struct.pack(f">{len(digests)}Q", *digests)
 
 
 def unpack_digests(packed: bytes) -> Sequence[int]:
-    """Return the name digests in `packed`, 8 bytes each; an incomplete digest at the end is
-    ignored.
+    """Return the integers in `packed`, each the 8-byte hash of a volume's or snapshot's name; an
+    incomplete one at the end is ignored.
     """
     count = len(packed) // _DIGEST_BYTES
     return struct.unpack(f">{count}Q", packed[: count * _DIGEST_BYTES])

@@ -11,7 +11,9 @@ from driver.core.model import Bytes, Snapshot, Unreadable, Volume
 
 @dataclass(frozen=True, slots=True)
 class VolumePage:
-    """One page of volumes with their faults; `next`: the token of the next page, "" on the last."""
+    """One page of a list of volumes, each with its faults; `next`: the token of the next page, ""
+    on the last.
+    """
 
     volumes: tuple[tuple[Volume | Unreadable, tuple[Fault, ...]], ...]
     next: str
@@ -19,7 +21,7 @@ class VolumePage:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotsPage:
-    """One page of snapshots; `next`: the token of the next page, "" on the last."""
+    """One page of a list of snapshots; `next`: the token of the next page, "" on the last."""
 
     snapshots: tuple[Snapshot | Unreadable, ...]
     next: str
@@ -27,8 +29,8 @@ class SnapshotsPage:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group snapshot. `snapshots`: its members, each with the group's key, name and `created`
-    (seconds since the epoch).
+    """A group snapshot. `created`: seconds since the epoch; `snapshots`: its members, each of which
+    has the key, name and creation time of the group snapshot in its record.
     """
 
     id: str

@@ -54,7 +54,8 @@ class Claim(Protocol):
         """Return whether the disk belongs to the pool already."""
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
-        """Make the blank disk the pool, or a part of it, and return a text about the result.
+        """Make the blank disk the pool, or a part of it, and return a text, for people, about the
+        result.
 
         `rate`: how many bytes of the disk are read per second at most. Raises: Invalid, Refused:
         the disk is too small, or not blank; CellarError, OSError.
@@ -62,8 +63,8 @@ class Claim(Protocol):
 
 
 class DiskClaims:
-    """Gives blank disks to the pools that take them, at the start and when disks appear, in a
-    thread.
+    """Gives blank disks to the pools that take them. A thread does that when the driver starts and
+    whenever a disk appears.
     """
 
     def __init__(self, claims: Sequence[Claim], events: NodeEvents) -> None:
@@ -80,7 +81,7 @@ class DiskClaims:
             threading.Thread(target=self._run, name="disk-claims", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop the thread, even while it reads a disk."""
+        """Stop the thread that searches for disks, even while it reads a disk."""
         self._stopping.set()
 
     def claimed(self) -> dict[str, float]:
@@ -88,7 +89,7 @@ class DiskClaims:
         return {pool: float(count) for pool, count in self._claimed.items()}
 
     def examine_disks(self) -> None:
-        """Give each pool the blank disks that it takes. Errors of a disk are logged, not raised."""
+        """Give each pool the blank disks that it takes. Errors are logged, not raised."""
         for claim in self._claims:
             try:
                 if claim.wants_disk():

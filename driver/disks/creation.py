@@ -50,12 +50,12 @@ def write_to_blank(
     write: Callable[[Sequence[HeldDisk]], None],
     lock: AbstractContextManager[object] | None = None,
 ) -> None:
-    """Open all disks of the plan exclusively, read them, and call `write` with the disks if all
-    their bytes are zeros.
+    """Open all disks of the plan exclusively, read them, and call `write` with the open disks if
+    they contain only zeros.
 
-    `lock`: a context manager that is entered in the meantime; None: none. `on_progress`: called
-    from other threads with a disk and how many bytes of it were read. Raises: Refused: a disk is in
-    use or not blank; OSError; what `write` raises.
+    `lock`: a context manager that is entered after the disks were read and left after `write`;
+    None: none. `on_progress`: called from other threads with a disk and how many bytes of it were
+    read. Raises: Refused: a disk is in use or not blank; OSError; what `write` raises.
     """
     with ExitStack() as locked, ExitStack() as stack:
         disks = [stack.enter_context(_held(device, plan)) for device in plan.devices]

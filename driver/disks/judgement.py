@@ -29,8 +29,8 @@ _REMOTE: Final = frozenset({"iscsi", "fc", "rbd"})
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What the administrator allowed for a disk. `named`: the disk was named by its path;
-    `removable`: a removable disk is allowed.
+    """What the administrator allowed for a disk. `named`: the administrator named the disk by its
+    path; `removable`: a removable disk is allowed.
     """
 
     named: bool = False

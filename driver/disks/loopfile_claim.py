@@ -20,10 +20,11 @@ from driver.linux.disks.find_filesystem import DiskSource
 
 @dataclass(frozen=True, slots=True)
 class LoopfileClaim:
-    """Gives a blank disk to a pool of loop files at `location` that has none yet.
+    """Gives a blank disk to the pool of loop files at `location`, unless the pool has a disk
+    already.
 
-    `source`: how the pool's disk is named; `rule`: which disks it may take; `owner`: the driver's
-    name; `known`: the records of which pool was found at which location.
+    `source`: how the pool's disk is named; `rule`: which disks the pool may take; `owner`: the
+    driver's name; `known`: the records of which pool was found at which location.
     """
 
     pool: str
@@ -48,13 +49,13 @@ class LoopfileClaim:
         )
 
     def owns(self, _device: BlockDevice) -> bool:
-        """Return False: a pool of loop files that has a disk is not asked, because it takes no
-        other one.
+        """Always return False: a pool of loop files has only one disk, so it takes a disk only
+        while it has none.
         """
         return False
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
-        """Create the pool on the disk, and return a text about the result.
+        """Create the pool on the disk `device`, and return a text, for people, about the result.
 
         Raises: Invalid, Refused: the disk is too small, or not blank; Failed, OSError.
         """

@@ -67,15 +67,15 @@ class LvmClaim:
         return bool(self.backend.id)
 
     def owns(self, device: BlockDevice) -> bool:
-        """Return whether the disk belongs to the group."""
+        """Return whether the disk belongs to the pool's volume group."""
         try:
             return device.path in self.backend.group.report().disks
         except PoolUnavailable:
             return False
 
     def take(self, device: BlockDevice, rate: Bytes, on_progress: OnProgress) -> str:
-        """Create the volume group on the disk, or extend it by the disk, and return a text about
-        the result.
+        """Create the volume group on the disk, or extend the volume group by the disk, and return a
+        text, for people, about the result.
 
         Raises: Invalid, Refused: the disk is too small, or not blank; Failed, CommandError,
         PoolUnavailable, OSError.

@@ -40,8 +40,9 @@ def extend_group(group: lvm.VolumeGroup, covers: Sequence[Path]) -> None:
 
 
 def mark_unfinished(group: lvm.VolumeGroup, owner: str) -> None:
-    """Record in the group that `finish_thin_pool` still has to succeed, so that it is called again.
-    `owner`: the driver's name. Raises: CommandError.
+    """Mark the volume group by a tag, which says that its thin pool still has to be created or
+    extended, so that this is done again after a crash. `owner`: the driver's name. Raises:
+    CommandError.
     """
     lvm.change(group.disks, "vgchange", "--addtag", tags.unfinished_tag(owner), group.name)
 
@@ -50,7 +51,7 @@ def finish(plan: PoolPlan, uuid: str) -> None:
     """Check that the volume group with the UUID `uuid` is on the plan's disks, and create the thin
     pool if the plan has one.
 
-    Raises: Failed, if the disks have another group; CommandError.
+    Raises: Failed, if the disks have another volume group; CommandError.
     """
     group = lvm.report([device.path for device in plan.devices], plan.location)
     if group.uuid != uuid:
@@ -60,8 +61,8 @@ def finish(plan: PoolPlan, uuid: str) -> None:
 
 
 def finish_thin_pool(group: lvm.VolumeGroup, name: str, owner: str) -> None:
-    """Create the thin pool of the group, or extend it by the group's free space. Can be repeated.
-    `owner`: the driver's name.
+    """Create the thin pool called `name` in the volume group, or extend it by the group's free
+    space. Can be called again after an interruption. `owner`: the driver's name.
 
     Raises: CommandError.
     """
@@ -83,7 +84,8 @@ def finish_thin_pool(group: lvm.VolumeGroup, name: str, owner: str) -> None:
 
 
 def extend_thin_pool(group: lvm.VolumeGroup, name: str, free: Bytes) -> None:
-    """Extend the thin pool `name` by `free` bytes of its group, the pool's metadata first.
+    """Extend the metadata and the data of the thin pool `name` as far as the `free` bytes of its
+    volume group suffice; no-op if they do not.
 
     Raises: CommandError.
     """

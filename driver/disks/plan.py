@@ -49,7 +49,7 @@ class PoolPlan:
 
     @property
     def label(self) -> str:
-        """Return the label of the pool's filesystem."""
+        """Return the label that the pool's filesystem gets."""
         return filesystem_label(self.name)
 
 

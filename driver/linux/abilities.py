@@ -26,8 +26,8 @@ _UNSAID: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS})
 
 
 class Abilities:
-    """Remembers which features this machine supports, and for RETRY_INTERVAL seconds which features
-    it lacks.
+    """Remembers which features this machine supports. That it lacks a feature is remembered for one
+    minute only, and then checked again.
 
     Thread-safe: two threads that ask at the same time get the same answer.
     """
@@ -38,10 +38,11 @@ class Abilities:
         self._has: set[Hashable] = set()
 
     def lacks(self, ability: Hashable, ask: Callable[[], str | None]) -> str | None:
-        """Return why the feature `ability` is missing, and what to do; None: this machine has it.
+        """Return why this machine lacks the feature `ability`, and what to do; None: the machine
+        has it.
 
-        `ask`: finds that out, and returns the reason or None; it is only called if its last result
-        is not remembered. An exception of `ask` is passed on and not remembered.
+        `ask`: finds that out, and returns the reason or None; `ask` is only called if its last
+        result is not remembered. An exception of `ask` is passed on and not remembered.
         """
         if ability in self._has:
             return None

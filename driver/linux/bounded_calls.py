@@ -19,12 +19,12 @@ BOUND: Final = 10.0  # seconds
 
 
 def ioctl(fd: int, request: int, argument: bytes, operation: str) -> int:
-    """Make the ioctl `request` on `fd` in a child process, because it may block without reacting to
+    """Make the ioctl `request` on `fd` in another thread, because it may block without reacting to
     signals, and return its result.
 
     `argument`: the bytes for the kernel; `operation`: the name of the operation for the error text.
-    Raises: OSError; StillRunning after BOUND seconds: the kernel continues, and the error's future
-    `done` is done when it has finished.
+    Raises: OSError; StillRunning after 10 seconds: the kernel continues, and the error's future
+    `done` is done when the kernel has finished.
     """
     done: Future[int] = Future()
     own = os.dup(fd)

@@ -17,10 +17,9 @@ def memory_limit(own: Path = _OWN, root: Path = _ROOT) -> Bytes | None:
     """Return the smallest memory limit of this process's control groups (version 1 or 2) in bytes;
     None: there is none, or none can be read.
 
-    `own`, `root`: /proc/self/cgroup and /sys/fs/cgroup, except in tests.
-
-    In a container the container's own group is often mounted as the root of all groups. So the
-    limit is read in each parent directory of the group, and those that do not exist are skipped.
+    `own`, `root`: /proc/self/cgroup and /sys/fs/cgroup, except in tests. The limits of the control
+    group and of all its parents are read. A directory that does not exist is skipped, because in a
+    container the container's own control group is often mounted as the root.
     """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()

@@ -34,7 +34,8 @@ class Opened:
 
 
 class ClosedOnError:
-    """Closes an open descriptor if the `with` block raises: `with ClosedOnError(fd): ...`.
+    """Closes the open file descriptor `fd` if the `with` block raises: `with ClosedOnError(fd):
+    ...`.
 
     If the block does not raise, the descriptor stays open for a new owner.
     """
@@ -64,8 +65,8 @@ def open_standard() -> None:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard limit, but at most to MOST, and return the
-    limit. It is never lowered.
+    """Raise the soft limit of open files to the hard limit, but at most to 65536, and return the
+    resulting limit. The limit is never lowered.
 
     Many service managers set 1024, which connections of other programs could use up. Raises:
     OSError.

@@ -51,10 +51,11 @@ class Mapped:
 
 
 def physical_extents(path: Path, start: Bytes, most: int) -> list[PhysicalExtent]:
-    """Return the first `most` extents that end after byte `start`, with their physical addresses.
+    """Return at most `most` extents of the file `path` that end after byte `start`, in order, with
+    their physical addresses. Extents that read as zeros are left out.
 
-    Fewer than `most`: there are no more. Only the addresses of files on the same filesystem may be
-    compared. Raises: OSError.
+    If fewer than `most` are returned, there are no more. Addresses are comparable only between
+    files on the same filesystem. Raises: OSError.
     """
     extents = (
         PhysicalExtent(extent.start, extent.length, extent.at) for extent in written(path, start)
@@ -96,8 +97,8 @@ def mapped(path: Path, start: Bytes = 0) -> Iterator[Mapped]:
 
 
 def shared(path: Path, start: Bytes) -> tuple[Bytes, Bytes | None]:
-    """Return how many bytes of the next CHUNK extents, from byte `start` on, are shared, and the
-    offset of the extents after them (None: there are none).
+    """Return how many bytes of the next extents of a file (at most 1000, from byte `start` on) are
+    shared with other files, and the offset of the extents after them (None: there are none).
 
     Dirty pages are not written out first; until they are, their extents count as shared. Raises:
     OSError.

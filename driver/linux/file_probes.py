@@ -23,7 +23,8 @@ _F_SETSIG: Final = 10  # <asm-generic/fcntl.h>
 
 
 def can_overwrite_in_place(directory: Path) -> bool:
-    """Return whether new files in `directory` can be overwritten in place.
+    """Return whether new files in `directory` can be overwritten in place, without new space for
+    each write.
 
     On btrfs that is so if NOCOW can be set on a new file. Raises: OSError.
     """

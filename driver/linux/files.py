@@ -98,7 +98,7 @@ def _write(path: Path, data: bytes, *, durably: bool) -> None:
 def commit(path: Path) -> None:
     """Wait until btrfs has committed its running transaction, which takes some milliseconds.
 
-    Data is not synced by this. `path`: any file on the filesystem. Raises: OSError.
+    The data of files is not synced by this. `path`: any file on the filesystem. Raises: OSError.
     """
     with Opened(path, os.O_RDONLY) as fd, _nudged(fd):
         transaction = fcntl.ioctl(fd, BTRFS_IOC_START_SYNC, bytes(8))
@@ -167,7 +167,8 @@ def allocate(path: Path, size: Bytes) -> None:
 def punch(path: Path, size: Bytes, start: Bytes = 0) -> None:
     """Punch a hole of `size` bytes at `start` into a file, whose length stays the same.
 
-    On a device, the range reads as zeros afterwards, if the device supports that. Raises: OSError.
+    If `path` is a block device that supports that, the range reads as zeros afterwards. Raises:
+    OSError.
     """
     with Opened(path, os.O_RDWR) as fd:
         if _libc.fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, size) < 0:
@@ -283,7 +284,8 @@ def _where_known(*more: int) -> Iterator[None]:
 def touch_durably(path: Path) -> None:
     """Set the modification time of a file to now, and wait until that is on the disk.
 
-    Does not return while the disk hangs, so that a caller can find that out. Raises: OSError.
+    While the disk hangs the function does not return, by which a caller can recognize a hanging
+    disk. Raises: OSError.
     """
     os.utime(path)
     sync(path)

@@ -30,7 +30,7 @@ _making: Final = threading.Lock()
 
 
 def write(attribute: Path, value: bytes) -> None:
-    """Write `value` to an attribute below /sys.
+    """Write `value` to the file `attribute` below /sys, which sets a property of a device.
 
     Raises: Refused, if this process cannot write to any sysfs; OSError, if the kernel refuses the
     value.
@@ -52,8 +52,8 @@ def is_read_only() -> bool:
 
 
 def find_problem() -> str | None:
-    """Return why attributes cannot be written on this machine, and what to do; None: they can be
-    written.
+    """Return why no attribute of devices can be written below /sys on this machine, and what to do;
+    None: attributes can be written.
     """
     try:
         if is_read_only():

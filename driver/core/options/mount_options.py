@@ -111,7 +111,7 @@ class EffectiveOptions:
 
     @property
     def mountinfo_flags(self) -> frozenset[str]:
-        """Return the flags as /proc/self/mountinfo prints them."""
+        """Return the flags with the names that /proc/self/mountinfo prints for them."""
         usual = {"relatime"} if not self.flags & set(_ATIME) else set()
         return (self.flags | usual) & _MOUNTINFO_FLAGS
 
@@ -131,8 +131,8 @@ def parse(flags: Iterable[str], fs: FsType | None) -> tuple[str, ...]:
 
 
 def require(options: Iterable[str], fs: FsType | None) -> None:
-    """Raise Invalid for the first option that is not accepted for `fs` (None: for any
-    filesystem).
+    """Check that each of the mount `options` is accepted for `fs` (None: for any filesystem).
+    Raises: Invalid for the first option that is not.
     """
     settings = _EVERY if fs is None else SETTINGS[fs]
     for option in options:
@@ -144,8 +144,8 @@ def require(options: Iterable[str], fs: FsType | None) -> None:
 
 
 def effective(options: Iterable[str]) -> EffectiveOptions:
-    """Return the combined effect of accepted options; of contradicting options the last one
-    wins.
+    """Return the combined effect of the mount `options`, which were accepted before; of
+    contradicting options the last one wins.
     """
     flags, data = set[str](), list[str]()
     for option in options:
@@ -167,8 +167,8 @@ def is_label(option: str) -> bool:
 def differences(
     fs: FsType, options: Iterable[str], current: frozenset[str], *, discards: bool
 ) -> tuple[str, ...]:
-    """Return, as texts, how a mount with the mountinfo options `current` differs from the effect of
-    `options`.
+    """Return, as texts, how a mount with the options `current` in mountinfo differs from the effect
+    of the requested `options`.
 
     `discards`: whether the device accepts discards; if not, the option `discard` is not compared,
     because only some kernels drop it.

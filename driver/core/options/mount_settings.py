@@ -22,9 +22,10 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 class Setting:
     """One property of a mount that mount options set, such as whether access times are written.
 
-    `words`: the value that each option sets; the last option wins. `absent`: the value if mountinfo
-    shows no option of the setting. `chosen`: the kernel may choose any value by itself. `reported`:
-    whether mountinfo shows the value at all.
+    `words`: the value of the property that each option sets. `number`, `size`: whether `NAME=N`
+    sets it, with N a number or a size in bytes. `absent`: the value if mountinfo shows no option
+    for the property. `chosen`: the kernel may choose any value by itself. `reported`: whether
+    mountinfo shows the value at all.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Setting:
     reported: bool = True
 
     def value(self, option: str) -> str | None:
-        """Return the value that `option` sets; None: it belongs to another setting, or has another
-        form.
+        """Return the value that the mount option `option` gives this property; None: the option
+        sets another property, or is malformed.
         """
         if option in self.words:
             return self.words[option]

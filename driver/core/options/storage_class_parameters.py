@@ -60,7 +60,9 @@ def parse_options(parameters: Mapping[str, str], fs: FsType | None) -> VolumeOpt
 
 
 def dump_options(options: VolumeOptions) -> dict[str, str]:
-    """Return the options as fields of a record, without those that have their default value."""
+    """Return `options` as the fields of a volume's record, without those that have their default
+    value.
+    """
     return {
         OPTIONS[field].key: OPTIONS[field].dump(value)
         for field, value in _values(options)
@@ -69,7 +71,9 @@ def dump_options(options: VolumeOptions) -> dict[str, str]:
 
 
 def load_options(record: Mapping[str, str]) -> VolumeOptions:
-    """Return the options in the fields of a record. Raises: ValueError: a field is malformed."""
+    """Return the options in the fields of a volume's record. Raises: ValueError: a field is
+    malformed.
+    """
     return VolumeOptions(
         **{
             field: option.load(record[option.key])

@@ -55,8 +55,8 @@ class Backend(Protocol):
 
     # images at rest
     def capacity(self, allocation: Allocation) -> Capacity:
-        """Return the space for new volumes with this allocation. `create` accepts a volume of the
-        size `largest` now.
+        """Return the space for new volumes with this allocation; a volume of the size `largest` can
+        be created now.
         """
 
     @overload
@@ -91,8 +91,8 @@ class Backend(Protocol):
         """
 
     def shares(self, source: ImageId) -> bool:
-        """Return whether an image created from `source` shares the bytes of `source` (reflink,
-        thin snapshot). If not, the caller's `prepare` has to copy them.
+        """Return whether an image created from `source` shares the bytes of `source` (reflink, thin
+        snapshot). If not, the caller of `Backend.create` has to copy the bytes.
         """
 
     def create(self, image: Image, prepare: Prepare) -> None:
@@ -106,8 +106,8 @@ class Backend(Protocol):
         """
 
     def record(self, volume: Volume) -> None:
-        """Replace the record of a volume with that of `volume`.
-        Durable, except for `published`.
+        """Replace the stored record of a volume with `volume`, durably. Only a change of
+        `published` may be lost in a power cut.
 
         Raises: NotFound: the volume does not exist, or was deleted and created again.
         """
@@ -132,8 +132,8 @@ class Backend(Protocol):
         """
 
     def attach_if_detached(self, image: Volume, *, read_only: bool) -> Device | None:
-        """Attach an image as `attach` does; return None, and nothing was changed, if it is attached
-        already.
+        """Attach an image as `Backend.attach` does, and return its device. If the image is attached
+        already, nothing is changed, and None is returned.
         """
 
     def attached(self, image_id: ImageId) -> Device | None:
@@ -148,8 +148,9 @@ class Backend(Protocol):
     def quiesce(self, volumes: Sequence[VolumeId], bound: float) -> AbstractContextManager[None]:
         """Freeze and flush the filesystems on `volumes` for the duration of the `with` block.
 
-        `bound`: seconds after which they are thawed in any case. Raises: Busy, on exit: they
-        were thawed before the end of the block, so the bytes read in it are not of one moment.
+        `bound`: seconds after which the filesystems are thawed in any case. Raises: Busy, on exit:
+        they were thawed before the end of the block, so the bytes that were read in it are not of
+        one moment.
         """
 
     def reading(self, image_id: ImageId) -> AbstractContextManager[Path]:

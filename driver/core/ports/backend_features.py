@@ -16,24 +16,24 @@ from driver.core.model import Bytes, Image, Prepare, Volume
 
 @runtime_checkable
 class FormatsLater(Protocol):
-    """A backend whose volumes can be encrypted: their first contents are written after their
-    creation.
+    """A backend that can write the first contents of a volume after its creation, as encrypted
+    volumes need.
     """
 
     def replace_contents(self, volume: Volume, prepare: Prepare) -> Volume:
-        """Write the first contents of a volume to a new image, and put it in the volume's place
-        with a record that has `formatted` set.
+        """Write the first contents of a volume to a new image by calling `prepare` with its path,
+        and replace the volume's image by it. Returns the volume with its new record, in which
+        `formatted` is set.
 
-        After a crash the volume has either the old state or the new one. Raises: Refused: the
+        After a crash the volume has either the old image or the new one. Raises: Refused: the
         volume was formatted before, or is attached; nothing was changed.
         """
 
 
 @runtime_checkable
 class EstimatesUsage(Protocol):
-    """A backend that can give an upper bound of the bytes written to an image without reading it.
-
-    Its `extents` may have to read the whole image.
+    """A backend that can give an upper bound of the bytes written to an image without reading it,
+    whereas finding the image's written extents may read all of it.
     """
 
     def written_bytes(self, image_id: ImageId) -> Bytes:
@@ -55,18 +55,18 @@ class MeasuresAllocation(Protocol):
 
 @runtime_checkable
 class SharesAhead(Protocol):
-    """A backend that can share a source's bytes before the source is frozen. Sharing them again
-    while it is frozen then takes less time.
+    """A backend that can share the bytes of a volume in use with a new image before the volume's
+    filesystem is frozen. Less remains to be shared during the freeze, so the freeze is shorter.
     """
 
     def share_ahead(self, image: Image) -> AbstractContextManager[None]:
-        """Share the bytes of the image's source, a volume in use, and reserve the space, before
-        the source is frozen.
+        """Share the bytes of the volume in use from which `image` will be created, and reserve the
+        space, before the filesystem on that volume is frozen.
 
-        In the `with` block `create` only shares what was written since. At the end of the block
-        everything that `create` did not use is removed. No-op for sources for which `create`
-        would not become faster. Raises: NoSpace; NotFound; Conflict: an image with this id
-        exists; PoolUnavailable.
+        In the `with` block `Backend.create` only shares what was written since. At the end of the
+        block everything that it did not use is removed. No-op for volumes for which the creation
+        would not become faster. Raises: NoSpace; NotFound; Conflict: an image with this id exists;
+        PoolUnavailable.
         """
 
 
@@ -77,8 +77,9 @@ class TakesCopySnapshots(Protocol):
     """
 
     def copy_snapshot(self, volumes: Sequence[VolumeId]) -> AbstractContextManager[None]:
-        """Take temporary snapshots of `volumes`: in the `with` block, `reading` and `extents`
-        return their contents to the calling thread. Raises: NoSpace.
+        """Take temporary snapshots of `volumes`. In the `with` block, `Backend.reading` and
+        `Backend.extents` of these volumes give the calling thread the contents of the snapshots.
+        Raises: NoSpace.
         """
 
 
@@ -102,16 +103,18 @@ class MapsPhysicalExtents(Protocol):
 
 @runtime_checkable
 class ExaminesTogether(Protocol):
-    """A backend that examines many images in one pass, for lists."""
+    """A backend that can examine many images in one pass, which a list of volumes with their faults
+    needs.
+    """
 
     def examine(
         self, image_ids: Sequence[ImageId]
     ) -> Sequence[tuple[Sequence[Fault], Device | None]]:
-        """Return the faults and the device of each image; device None: not attached, as far as this
-        driver knows.
+        """Return the faults of each image and the device to which it is attached; device None: the
+        image is not attached, as far as this driver knows.
 
-        A fault may be over and a device attached since: verify by `faults` and `attached` before
-        acting on the result. Raises: PoolUnavailable.
+        The result may be outdated: verify it by `Backend.faults` and `Backend.attached` before
+        acting on it. Raises: PoolUnavailable.
         """
 
 

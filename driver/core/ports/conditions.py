@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Alarm(StrEnum):
-    """How urgent a condition is: the value of the label `severity` of its alert."""
+    """The urgency of an alert, which is the value of its label `severity`."""
 
     CRITICAL = "critical"
     WARNING = "warning"
@@ -17,8 +17,8 @@ class Alarm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The fact that the condition of an alert rule is true now. `alert`: the name of the alert
-    rule; `text`: describes it to people; `volume_id`: the volume that it concerns; "": none.
+    """The fact that the alert rule `alert` applies now. `text`: describes the reason to people;
+    `volume_id`: the volume that it concerns; "": none.
     """
 
     alert: str
@@ -31,5 +31,5 @@ ReadConditions = Callable[[], Sequence[Condition]]
 
 
 def no_conditions() -> Sequence[Condition]:
-    """Return no conditions."""
+    """Return an empty sequence: no alert rule applies."""
     return ()

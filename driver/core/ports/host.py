@@ -12,7 +12,7 @@ from driver.core.model import Bytes, FsType, Progress
 
 
 class FaultFinder(Protocol):
-    """Finds the faults of devices."""
+    """Finds the faults of many devices and of the filesystems on them, e.g. IO errors."""
 
     def faults(self, device: Device) -> Iterator[Fault]:
         """Yield the faults of `device` and of the filesystem on it."""
@@ -49,10 +49,10 @@ class Host(Protocol):
         """
 
     def fit(self, device: Device, fs: FsType) -> None:
-        """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it
-        while mounted; no-op on others.
+        """Grow an unmounted filesystem to its device, on machines whose kernel cannot grow it while
+        mounted; no-op on other machines.
 
-        Raises: Refused, Unusable, Failed: the filesystem is intact and has its old size.
+        Raises: Refused, Unusable, Failed: the filesystem did not grow, and is intact.
         """
 
     def copy(
@@ -102,13 +102,13 @@ class Host(Protocol):
         """
 
     def unmount(self, target: Path) -> None:
-        """Unmount every layer at `target`; no-op if there is none. Raises: Refused: it is busy; the
-        text names the holders.
+        """Unmount all mounts at `target`, one above the other; no-op if there is none. Raises:
+        Refused: a mount is in use; the text names the users.
         """
 
     def unmount_top(self, target: Path) -> None:
-        """Unmount the topmost layer at `target`; no-op if there is none. Raises: Refused: it is
-        busy; the text names the holders.
+        """Unmount the topmost mount at `target`; no-op if there is none. Raises: Refused: the mount
+        is in use; the text names the users.
         """
 
     def release(self, label: str, prepare: Callable[[Device], None]) -> None:
@@ -118,19 +118,20 @@ class Host(Protocol):
         """
 
     def remove(self, target: Path) -> None:
-        """Remove an empty directory or file that was created as a mount point; no-op if it does not
-        exist.
+        """Remove the empty directory or file `target` that was created as a mount point; no-op if
+        `target` does not exist.
 
-        Raises: Refused: it is a mount point, or not empty.
+        Raises: Refused: something is mounted at `target`, or it is not empty.
         """
 
     # in use
     def grow(self, device: Device, target: Path, fs: FsType) -> bool:
-        """Grow the mounted filesystem at `target` to its device; no-op if it has that size.
+        """Grow the mounted filesystem at `target` to its device; no-op if it fills the device
+        already.
 
-        Returns True if a power cut could damage the growth, so that the caller should write it
-        to the disk with `Backend.quiesce`. Raises: Busy, Refused, Unusable, Failed: the
-        filesystem has its old size; StillRunning: the kernel is still growing it.
+        Returns True if a power cut could damage the growth, so that the caller should write it to
+        the disk with `Backend.quiesce`. Raises: Busy, Refused, Unusable, Failed: the filesystem has
+        its old size; StillRunning: the kernel is still growing it.
         """
 
     def broken(self, mount: MountPoint, fs: FsType) -> str | None:
@@ -151,7 +152,8 @@ class Host(Protocol):
 
     def holders(self, device: Device) -> tuple[str, ...]:
         """Return texts that name the users of `device` or of a filesystem on it: processes, mounts
-        in other namespaces, devices on top of it. Best effort; may take seconds.
+        in other namespaces, devices on top of it. Some users may be missing; the search may take
+        seconds.
         """
 
     def size(self, device: Device) -> Bytes:
@@ -161,8 +163,8 @@ class Host(Protocol):
         """Yield the faults of `device` and of the filesystem on it."""
 
     def fault_finder(self) -> FaultFinder:
-        """Return an object that finds the faults of many devices and reads the mount table only
-        once, at the first one.
+        """Return an object that finds the faults of many devices. It reads the mount table only
+        once, when it examines the first device.
 
-        A fault that it finds may be over by then: verify it by `faults` before it is reported.
+        The table may be outdated later: verify a fault by `Host.faults` before it is reported.
         """

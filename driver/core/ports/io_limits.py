@@ -14,8 +14,9 @@ MOST_IOPS: Final = (1 << 32) - 2  # the kernel takes more for no limit
 
 
 def enforceable(limits: Limits) -> Limits:
-    """Return the limits that the kernel can enforce: a limit of 1 becomes 2, its smallest one, and
-    operations per second beyond its counter become no limit.
+    """Return the limits that the kernel can enforce: a limit of 1 becomes 2, the smallest that the
+    kernel accepts, and a limit of operations per second that exceeds the kernel's counter becomes
+    no limit.
     """
     if limits == NO_LIMITS:  # as most are; each attach asks
         return NO_LIMITS
@@ -52,31 +53,32 @@ class IoLimits(Protocol):
         """
 
     def enforce(self, device: Device, limits: Limits) -> None:
-        """Limit the IO of pods on `device` to `enforceable(limits)` from now on. Limits of the
-        device's number that are not in `limits` are removed.
+        """Limit the IO of pods on `device` from now on to `limits`, as far as the kernel can
+        enforce them. Other limits that were set for the device before are removed.
 
-        Cheap if they are enforced already; a no-op if `limits` has no limit and none can be
-        enforced here. Raises: Refused: none can be enforced here, and `limits` has one; Failed.
+        Cheap if the limits are enforced already; a no-op if `limits` has no limit and this machine
+        cannot enforce any. Raises: Refused: `limits` has a limit, and this machine cannot enforce
+        any; Failed.
         """
 
     def refresh(self) -> bool:
-        """Find out again whether and where limits can be enforced, and remove the limits of
-        devices that do not exist any more. Returns whether any device has a limit.
+        """Find out again whether and in which control group limits can be enforced, and remove the
+        limits of devices that do not exist any more. Returns whether any device has a limit.
 
         To be called periodically while any volume has limits. Raises: Failed.
         """
 
 
 class NoIoLimits:
-    """The IoLimits port of a machine that cannot limit the IO of pods. `why`: the reason, and what
-    to do.
+    """Stands for the IO limits of a machine that cannot limit the IO of pods (the IoLimits port).
+    `why`: the reason, and what to do.
     """
 
     def __init__(self, why: str = "no IO limits: this pool does not support them") -> None:
         self._why = why
 
     def lacks(self) -> str | None:
-        """Return why no limit can be enforced, and what to do: `why`."""
+        """Return why no limit can be enforced on this machine, and what to do."""
         return self._why
 
     def enforced(self, device: Device) -> Limits:  # noqa: ARG002

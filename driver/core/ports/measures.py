@@ -20,8 +20,8 @@ BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 class Measure(StrEnum):
-    """The durations that are measured. Each observation has a label, for example the name of the
-    command.
+    """The kinds of durations that the driver measures for its metrics. Durations of one kind can be
+    distinguished by a label, for example the name of the program that was run.
     """
 
     COMMAND = "command"  # of a program, by its name
@@ -32,7 +32,7 @@ class Measure(StrEnum):
 
 
 class Count(StrEnum):
-    """The events that are counted."""
+    """The kinds of events that the driver counts for its metrics."""
 
     COPIED_BYTES = "copied_bytes"  # in the background
     DROPPED_LINES = "dropped_lines"  # of the log, because nobody read it
@@ -41,8 +41,8 @@ class Count(StrEnum):
 
 @dataclass(slots=True)
 class Distribution:
-    """Observations by bucket: the count in each (the last one has no upper bound), and the sum of
-    all.
+    """A histogram of measured durations. `buckets`: how many durations fell into each interval, the
+    last of which has no upper bound; `total`: the sum of all durations in seconds.
     """
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
@@ -50,7 +50,9 @@ class Distribution:
 
 
 class Measures:
-    """Durations and counts since the process began. Thread-safe."""
+    """Collects measured durations and counted events since the process began, for metrics.
+    Thread-safe.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +60,9 @@ class Measures:
         self._counts = dict.fromkeys(Count, 0)
 
     def observe(self, measure: Measure, seconds: float, label: str = "") -> None:
-        """Record a duration in seconds. `label`: distinguishes observations of one measure."""
+        """Add a duration in seconds to those of the kind `measure`. `label`: distinguishes
+        durations of one kind.
+        """
         bucket = bisect_left(BOUNDS, seconds)
         with self._lock:
             if not (distribution := self._distributions.get((measure, label))):
@@ -68,8 +72,8 @@ class Measures:
 
     @contextmanager
     def timed(self, measure: Measure, label: str = "") -> Iterator[None]:
-        """Record how long the `with` block takes, also if it raises. `label`: distinguishes
-        observations of one measure.
+        """Measure how long the `with` block takes, also if it raises, and add that to the durations
+        of the kind `measure`. `label`: distinguishes durations of one kind.
         """
         begun = monotonic()
         try:
@@ -78,12 +82,12 @@ class Measures:
             self.observe(measure, monotonic() - begun, label)
 
     def add(self, count: Count, amount: int = 1) -> None:
-        """Increase a count by `amount`."""
+        """Count `amount` further events of the kind `count`."""
         with self._lock:
             self._counts[count] += amount
 
     def distributions(self) -> Mapping[tuple[Measure, str], Distribution]:
-        """Return a copy of all durations, by measure and label."""
+        """Return a copy of the histograms of all measured durations, by kind and label."""
         with self._lock:
             return {
                 key: Distribution(list(known.buckets), known.total)
@@ -91,7 +95,7 @@ class Measures:
             }
 
     def counts(self) -> Mapping[Count, int]:
-        """Return a copy of all counts, by event."""
+        """Return how many events of each kind were counted since the process began."""
         with self._lock:
             return dict(self._counts)
 

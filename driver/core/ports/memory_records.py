@@ -8,7 +8,8 @@ from driver.core.ports.records import NodeState
 
 
 class MemoryRecords:
-    """Keeps the small records of a node in memory, until the process ends.
+    """Keeps the records that a node stores outside of its pools in memory only, until the process
+    ends.
 
     No lock is needed, because single operations of a dict are atomic.
     """
@@ -39,5 +40,7 @@ class MemoryRecords:
 
 
 def memory_state() -> NodeState:
-    """Return empty records of a simulated node, kept in memory until the process ends."""
+    """Return empty records for a simulated node, which are kept in memory until the process
+    ends.
+    """
     return NodeState(mount_records=MemoryRecords(), pools=MemoryRecords())

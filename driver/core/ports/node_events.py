@@ -60,8 +60,8 @@ class _Bucket:
 
 
 class NodeEvents:
-    """Keeps the recent events of this node for its readers. Thread-safe. `clock`: returns seconds
-    since the epoch.
+    """Keeps the recent events of this node until they are shown as Events of Kubernetes.
+    Thread-safe. `clock`: returns seconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -75,7 +75,8 @@ class NodeEvents:
     def record(
         self, reason: str, text: str, *, warning: bool = False, image: Image | None = None
     ) -> None:
-        """Record an event; if there were too many, it is only logged.
+        """Record an event of this node. If there were too many recently, the event is dropped and
+        only logged.
 
         `reason`: one CamelCase word; `text`: for people; `image`: the image that the event
         concerns; None: it concerns the node.
@@ -97,7 +98,7 @@ class NodeEvents:
             )
 
     def after(self, number: int) -> Sequence[NodeEvent]:
-        """Return the events with a number above `number` that are younger than KEEP seconds."""
+        """Return the events with a number above `number` that happened in the last 10 minutes."""
         with self._lock:
             oldest = self._clock() - KEEP
             return [event for event in self._events if event.number > number and event.at >= oldest]

@@ -8,11 +8,12 @@ from typing import Protocol
 
 
 class Records(Protocol):
-    """Small records (fields and texts) by key that a node stores outside of its pools.
+    """Small records that a node stores outside of its pools. A record is a mapping of fields to
+    texts, and is stored under a key, which is a text, too.
 
-    No method raises an error of the disk, or waits for the disk longer than a moment. A record
-    that cannot be written is only in this process's memory, and one that cannot be read counts
-    as missing.
+    No method raises an error of the disk, or waits for the disk longer than a moment. A record that
+    cannot be written is only in this process's memory, and one that cannot be read counts as
+    missing.
     """
 
     @property
@@ -20,26 +21,28 @@ class Records(Protocol):
         """Return why records could not be read or written; None: there was no such failure."""
 
     def get(self, key: str) -> Mapping[str, str] | None:
-        """Return the record of `key`; None: there is none."""
+        """Return the record that is stored under `key`; None: there is none."""
 
     def items(self) -> Mapping[str, Mapping[str, str]]:
-        """Return a copy of all records, by key."""
+        """Return a copy of all records, by the key under which each is stored."""
 
     def find(self, field: str, value: str) -> Mapping[str, Mapping[str, str]]:
-        """Return a copy of the records whose `field` has this value, by key."""
+        """Return a copy of the records whose `field` has this value, by the key under which each is
+        stored.
+        """
 
     def write(self, key: str, record: Mapping[str, str]) -> None:
-        """Write or replace the record of `key`. It is durable on return, unless the
-        property `problem` says why records cannot be written.
+        """Store `record` under `key`, in place of an earlier one. The record is durable on return,
+        unless the property `problem` says why records cannot be written.
         """
 
     def remove(self, key: str) -> None:
-        """Remove the record of `key`; no-op if there is none. Does not wait for the disk."""
+        """Remove the record that is stored under `key`; no-op if there is none. Does not wait for
+        the disk.
+        """
 
     def flush(self) -> bool:
-        """Wait, at most a moment, until all records are durable. Returns False if some are not
-        durable then.
-        """
+        """Wait, at most a moment, until all records are durable. Returns whether they are."""
 
 
 @dataclass(frozen=True, slots=True)

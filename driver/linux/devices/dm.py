@@ -32,7 +32,9 @@ READER: Final = "-ro"  # ends it if the layer cannot be written to, whatever BLK
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A device-mapper device. `number`: dev_t; `suspended`: writes hang until it is resumed."""
+    """A device-mapper device. `number`: dev_t; `suspended`: whether it is suspended, so that writes
+    to it hang until it is resumed.
+    """
 
     name: str
     uuid: str
@@ -55,17 +57,17 @@ class ThinPool:
 
     @property
     def metadata_bytes(self) -> Bytes:
-        """The size of the metadata device in bytes."""
+        """Return the size of the thin pool's metadata device in bytes."""
         return self.metadata_total * _METADATA_BLOCK
 
     @property
     def data_share(self) -> float:
-        """Used share of the data device, 0 to 1."""
+        """Return the used share of the thin pool's data device, 0 to 1."""
         return self.data_used / self.data_total
 
     @property
     def metadata_share(self) -> float:
-        """Used share of the metadata device, 0 to 1."""
+        """Return the used share of the thin pool's metadata device, 0 to 1."""
         return self.metadata_used / self.metadata_total
 
 
@@ -148,7 +150,8 @@ def thin_pool(name: str) -> ThinPool:
 
 
 def is_snapshot_invalid(name: str) -> bool:
-    """Return whether a classic snapshot overflowed; its status is then Invalid or Overflow.
+    """Return whether the classic (not thin) LVM snapshot `name` overflowed; its status is then
+    Invalid or Overflow.
 
     Raises: CommandError.
     """
@@ -165,8 +168,8 @@ def mapped_bytes(name: str) -> Bytes:
 
 
 def parse_thin_pool(text: str) -> ThinPool:
-    """Parse the status of a thin pool: `0 1048576 thin-pool 3 215/2048 78/8192 - rw ...`, or `...
-    Fail`. No system call is made.
+    """Return the state of a thin pool, parsed from its line of `dmsetup status`: `0 1048576
+    thin-pool 3 215/2048 78/8192 - rw ...`, or `... Fail`. No system call is made.
     """
     words = text.split()
     if words[3:4] == ["Fail"]:
@@ -216,12 +219,16 @@ def lv_uuid_prefix(group: str, volume: str) -> str:
 
 
 def lv_node(group: str, volume: str) -> Path:
-    """Return the path of the device node of an active logical volume."""
+    """Return the path of the device node of the active logical volume `volume` in the volume group
+    `group`.
+    """
     return _NODES / lv_device_name(group, volume)
 
 
 def lv_device_name(group: str, volume: str) -> str:
-    """Return the device-mapper name of a logical volume, in which LVM doubles dashes."""
+    """Return the device-mapper name of the logical volume `volume` in `group`, in which LVM doubles
+    dashes.
+    """
     return f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
 
 

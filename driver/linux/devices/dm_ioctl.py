@@ -33,7 +33,7 @@ _SECTOR: Final = 512
 
 
 def create(name: str, uuid: str) -> int:
-    """Create a device without a table, and return its number (dev_t).
+    """Create a device-mapper device without a table, and return its number (dev_t).
 
     Raises: OSError, EBUSY if another device has the name or uuid.
     """
@@ -41,8 +41,8 @@ def create(name: str, uuid: str) -> int:
 
 
 def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0) -> None:
-    """Load a table with one target over `length` bytes into the device `name`; `resume` makes the
-    table active.
+    """Load a table with one target over `length` bytes into the device-mapper device `name`. The
+    table becomes active when the device is resumed.
 
     `kind`, `parameters`: kind and parameters of the target, as in `dmsetup`. `flags`: READ_ONLY or
     0. Raises: OSError.
@@ -54,12 +54,16 @@ def load(name: str, length: Bytes, kind: str, parameters: str, *, flags: int = 0
 
 
 def resume(name: str) -> None:
-    """Resume a device; if a table was loaded, the table becomes active. Raises: OSError."""
+    """Resume a device-mapper device; if a table was loaded, the table becomes active. Raises:
+    OSError.
+    """
     _call(_RESUME, name)
 
 
 def remove(name: str) -> None:
-    """Remove a device. Raises: OSError; EBUSY while it is in use, ENXIO if it does not exist."""
+    """Remove a device-mapper device. Raises: OSError; EBUSY while it is in use, ENXIO if it does
+    not exist.
+    """
     _call(_REMOVE, name)
 
 

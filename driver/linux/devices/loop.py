@@ -29,11 +29,12 @@ _BUSY_BACKOFF: Final = Backoff(0.001, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of a bound loop device. `backing`: st_dev and st_ino of its file; `label`: the
-    text given when it was bound; `flags`: LO_FLAGS_*.
+    """The status of a bound loop device. `backing`: st_dev and st_ino of the file to which it is
+    bound; `label`: the text given when it was bound; `flags`: LO_FLAGS_*.
 
-    `blocked`: it refuses writes, by BLKROSET or by its binding. `window`: offset and size limit, in
-    bytes, of the part of the file that it maps; both 0: the whole file.
+    `blocked`: the device refuses writes, by BLKROSET or because it was bound read-only. `window`:
+    offset and size limit, in bytes, of the part of the file that the device maps; both 0: the whole
+    file.
     """
 
     path: Path
@@ -64,23 +65,20 @@ def find(backing: tuple[int, int], folder: str = "") -> Status | None:
     """Return the status of the loop device bound to the file with the (st_dev, st_ino) `backing`;
     None: there is none.
 
-    Asks the kernel about each device, about 10 us for each. `folder`: the name of the directory of
-    the file, if no other volume's image has a directory of that name. Devices of images in other
-    directories are then skipped, because LOOP_GET_STATUS64 accesses their filesystems, which may
-    hang.
+    Asks the kernel about each loop device (10 us each). `folder`: the name of the file's directory,
+    if no other image's directory has it; devices of files in other directories are then skipped,
+    because asking about them accesses filesystems that may hang.
     """
     return next(_scan(lambda info: backing_inode(info) == backing, folder), None)
 
 
 def list_bound() -> Iterator[Status]:
-    """Yield all bound loop devices whose status can be read, including those bound to a block
-    device.
-    """
+    """Yield the status, if it can be read, of all loop devices bound to a file or block device."""
     return _scan(lambda _: True)
 
 
 def list_image_devices(image_id: str) -> Iterator[Status]:
-    """Yield the loop devices whose backing file has the path of the image `image_id`.
+    """Yield the status of the loop devices whose backing file has the path of the image `image_id`.
 
     A device whose status cannot be read, because its filesystem is dead (EIO), is included, with
     zeros as `backing`.
@@ -92,8 +90,8 @@ def list_image_devices(image_id: str) -> Iterator[Status]:
 
 
 def list_on_device(number: int) -> Iterator[Status]:
-    """Yield the loop devices bound to the block device `number` (dev_t), as kubelet creates
-    them.
+    """Yield the status of the loop devices that are bound to the block device `number` (dev_t).
+    Kubelet binds such loop devices to block volumes.
     """
     return _scan(lambda info: bool(info.lo_rdevice == number), "none is an image")
 
@@ -127,12 +125,13 @@ def status(path: Path) -> Status | None:
 def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) -> None:
     """Unbind a loop device, waiting at most `bound` seconds until it is unbound.
 
-    No-op if it is not bound, or is bound to another file now. While other processes have the device
-    open, LOOP_CLR_FD returns 0 and the kernel unbinds the device when the last one closes it. This
-    process's own descriptor (loop_guard) is closed first.
+    No-op if the device is not bound, or is bound to another file now. While other processes have
+    the device open, LOOP_CLR_FD returns 0 and the kernel unbinds the device when the last one
+    closes it. This process's own descriptor (loop_guard) is closed first.
 
-    After EBUSY it is retried for `busy_timeout` seconds, because a child of this process has copies
-    of all descriptors between its vfork and its exec. Raises: OSError, EBUSY if it is in use.
+    After EBUSY the call is repeated for `busy_timeout` seconds, because a child of this process has
+    copies of all descriptors between its vfork and its exec. Raises: OSError, EBUSY if the device
+    is in use.
     """
     loop_guard.close(status.number)
     is_bound = True
@@ -160,13 +159,13 @@ def detach_when_closed(status: Status) -> None:
 
 
 def update_size(status: Status) -> None:
-    """Update the size of the device to the present size of its backing file."""
+    """Update the size of the loop device to the present size of its backing file."""
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_CAPACITY)
 
 
 def has_direct_io(status: Status) -> bool:
-    """Return whether the device uses direct I/O on its backing file."""
+    """Return whether the loop device uses direct I/O on its backing file."""
     return loop_ioctl.attribute(status.path.name, "loop/dio") == b"1"
 
 
@@ -196,8 +195,8 @@ def _retry_for(seconds: float) -> Iterator[None]:
 
 
 def clear_read_only(node: int) -> None:
-    """Make a device writable by BLKROSET, because a read-only flag stays when the device is bound
-    again. `node`: its open descriptor.
+    """Clear the read-only flag of a loop device (BLKROSET), which stays set when the device is
+    bound again. `node`: an open descriptor of the device.
     """
     fcntl.ioctl(node, BLKROSET, b"\0\0\0\0")
 
@@ -260,8 +259,8 @@ def _unreadable_status(name: str) -> Status:
 
 
 def status_from_info(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Status:
-    """Return the status of /dev/`name`. `node`: its open descriptor; `info`: the result of
-    LOOP_GET_STATUS64. Raises: OSError.
+    """Return the status of the loop device /dev/`name`. `node`: an open descriptor of it; `info`:
+    the result of LOOP_GET_STATUS64. Raises: OSError.
     """
     return Status(
         path=Path("/dev", name),
@@ -275,7 +274,7 @@ def status_from_info(name: str, node: int, info: loop_ioctl.LoopInfo64) -> Statu
 
 
 def backing_inode(info: loop_ioctl.LoopInfo64) -> tuple[int, int]:
-    """Return st_dev and st_ino of the file to which the device is bound."""
+    """Return st_dev and st_ino of the file to which a loop device is bound, from its `info`."""
     return info.lo_device, info.lo_inode
 
 

@@ -24,8 +24,8 @@ _detached: Final[deque[str]] = deque(maxlen=ATTEMPTS)
 
 
 def remember(name: str) -> None:
-    """Remember that the loop device `name` was detached, so that it is tried first for the next
-    image.
+    """Remember that the loop device `name` was detached, so that it is tried first when the next
+    image is attached.
     """
     _detached.appendleft(name)
 

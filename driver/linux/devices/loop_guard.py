@@ -21,8 +21,8 @@ _descriptors: Final[dict[int, int]] = {}  # descriptors by dev_t
 
 
 def keep_open(name: str, number: int) -> None:
-    """Keep the device `name` with the number (dev_t) `number` open from now on; no-op if this
-    process has it open already. While it is open, nobody can unbind it.
+    """Open the loop device `name` with the number (dev_t) `number`, and keep it open from now on,
+    so that nobody can unbind it; no-op if this process keeps it open already.
 
     Raises: OSError.
     """
@@ -33,8 +33,8 @@ def keep_open(name: str, number: int) -> None:
 
 
 def close(number: int) -> None:
-    """Close the device with the number (dev_t) `number` that `keep_open` holds open; no-op if it is
-    not open.
+    """Close the loop device with the number (dev_t) `number` if this process has kept it open so
+    that nobody can unbind it; else a no-op.
     """
     with _lock:
         if (node := _descriptors.pop(number, None)) is not None:

@@ -82,7 +82,9 @@ def find_problem() -> str | None:
 
 
 def names() -> list[str]:
-    """Return the names of all loop devices, bound or not, ordered by number. Raises: OSError."""
+    """Return the names of all loop devices, bound or not, ordered by their numbers. Raises:
+    OSError.
+    """
     names = [name for name in os.listdir(BLOCK) if name.startswith("loop")]
     return sorted(names, key=lambda name: int(name[4:]))
 
@@ -97,7 +99,8 @@ def read_number(name: str) -> int:
 
 
 def backing_file(name: str) -> str:
-    """Return the path of the file to which `name` is bound, as it was opened; "": it is not bound.
+    """Return the path of the file to which the loop device `name` is bound, as it was opened; "":
+    the device is not bound.
 
     If the file was unlinked, " (deleted)" is appended. Its filesystem is not accessed. Raises:
     OSError.
@@ -111,9 +114,9 @@ def backing_file(name: str) -> str:
 
 
 def read_info(node: int) -> LoopInfo64:
-    """Return the struct loop_info64 of a loop device. `node`: its open descriptor.
+    """Return the struct loop_info64 of a loop device. `node`: an open descriptor of the device.
 
-    Raises: OSError; ENXIO if it is not bound, EIO if the filesystem of its file is dead.
+    Raises: OSError; ENXIO if the device is not bound, EIO if the filesystem of its file is dead.
     """
     info = LoopInfo64()
     fcntl.ioctl(node, LOOP_GET_STATUS64, info)
@@ -157,7 +160,9 @@ def _make_node(path: str) -> None:
 
 
 def attribute(name: str, path: str) -> bytes:
-    """Return the attribute `path` below /sys/block of the device `name`. Raises: OSError."""
+    """Return the contents, without white space at both ends, of the file /sys/block/`name`/`path`,
+    an attribute of a block device. Raises: OSError.
+    """
     fd = os.open(f"{BLOCK}/{name}/{path}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(fd, 4096).strip()
@@ -166,12 +171,11 @@ def attribute(name: str, path: str) -> bytes:
 
 
 def forbid_discards(name: str) -> None:
-    """Forbid discards on a loop device, and so also zeroing by punching holes (lo_fallocate checks
-    the same limit).
+    """Forbid discards on a loop device by setting its discard limit to 0 in /sys. That forbids
+    zeroing by punching holes, too.
 
-    No-op if they are forbidden. The limit is set through sysfs, because no ioctl sets it; a mount
-    option would not stop fstrim and BLKDISCARD. Raises: Refused, if /sys cannot be written;
-    OSError.
+    No-op if they are forbidden. A mount option would not stop fstrim and BLKDISCARD. Raises:
+    Refused, if /sys cannot be written; OSError.
     """
     if attribute(name, "queue/discard_max_bytes") == b"0":
         return

@@ -24,8 +24,8 @@ def reset(status: Status, *, label: str) -> None:
     LOOP_SET_STATUS64 and LOOP_CLR_FD).
 
     Afterwards the device maps the whole file, has this label, and is not unbound when its last user
-    closes it. No-op if it is bound to another file now. Before Linux 6.9 this also resets the
-    discard limit: call `forbid_discards` afterwards.
+    closes it. No-op if it is bound to another file now. Before Linux 6.9 this also permits discards
+    again, so the caller has to forbid them afterwards if necessary.
     """
     with loop_ioctl.OpenedNode(status.path, os.O_RDONLY) as node:
         info = loop_ioctl.read_info(node)
@@ -52,19 +52,19 @@ def forbid_discards(status: Status) -> None:
 
 
 def block_size(status: Status) -> Bytes:
-    """Return the size of the device's logical blocks in bytes."""
+    """Return the size of the loop device's logical blocks in bytes."""
     return int(loop_ioctl.attribute(status.path.name, "queue/logical_block_size"))
 
 
 def set_block_size(status: Status, block_size: Bytes) -> None:
-    """Set the size of the device's logical blocks, in bytes."""
+    """Set the size of the loop device's logical blocks, in bytes."""
     with loop_ioctl.OpenedNode(status.path, os.O_RDWR) as node:
         fcntl.ioctl(node, loop_ioctl.LOOP_SET_BLOCK_SIZE, block_size)
 
 
 def set_direct_io(status: Status) -> bool:
-    """Turn on direct I/O. Returns False if the backing file does not support it with the device's
-    block size.
+    """Turn on direct I/O of a loop device on its backing file. Returns False if the file does not
+    support it with the device's block size.
     """
     try:
         with loop_ioctl.OpenedNode(status.path, os.O_RDWR) as node:

@@ -66,8 +66,8 @@ class LogicalVolume:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeGroup:
     """A volume group with its logical volumes, as `lvm fullreport` reports it. `free_on`: the free
-    bytes of each disk; `mda_free`, `mda_size`: bytes of LVM's metadata area; `trouble`: why it
-    cannot be used, or None.
+    bytes of each disk; `mda_free`, `mda_size`: bytes of LVM's metadata area; `trouble`: why the
+    group cannot be used, or None.
     """
 
     name: str
@@ -85,7 +85,9 @@ class VolumeGroup:
 
     @property
     def free(self) -> Bytes:
-        """The free bytes on all disks on which LVM may allocate extents."""
+        """Return the free bytes on all disks of the volume group on which LVM may allocate
+        extents.
+        """
         return sum(self.free_on.values())
 
 
@@ -113,7 +115,7 @@ def change(disks: Sequence[Path], verb: str, *words: str) -> None:
 def report(disks: Sequence[Path], group: str) -> VolumeGroup:
     """Return the volume group called `group`, with its disks and logical volumes.
 
-    Raises: CommandError, if it is not on these disks; CommandTimeout.
+    Raises: CommandError, if the group is not on `disks`; CommandTimeout.
     """
     columns = zip(("vg", "pv", "lv", "seg"), (_VG, _PV, _LV, _SEG), strict=True)
     selection = chain.from_iterable(
@@ -132,7 +134,9 @@ def report(disks: Sequence[Path], group: str) -> VolumeGroup:
 
 
 def parse_report(text: str) -> VolumeGroup:
-    """Parse the output of `lvm fullreport` for one group. No command is run."""
+    """Return the volume group in `text`, the output of `lvm fullreport` for one group. No command
+    is run.
+    """
     [section] = json.loads(text)["report"]
     [row] = section["vg"]
     extent_size = int(row["vg_extent_size"])
@@ -163,8 +167,8 @@ def parse_report(text: str) -> VolumeGroup:
 
 
 def physical_extents(disks: Sequence[Path], group: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the physical extents of each logical volume of the group, such as "/dev/sda:0-31", by
-    its name.
+    """Return the physical extents of each logical volume of the volume group, such as
+    "/dev/sda:0-31", by the logical volume's name.
 
     Hidden parts of mirrored volumes are included. Raises: CommandError, CommandTimeout.
     """
@@ -201,7 +205,7 @@ def disks(candidates: Sequence[Path]) -> tuple[Disk, ...]:
 
 
 def parse_disks(text: str) -> tuple[Disk, ...]:
-    """Parse the output of `lvm pvs`. No command is run."""
+    """Return the physical volumes in `text`, the output of `lvm pvs`. No command is run."""
     [section] = json.loads(text)["report"]
     return tuple(
         Disk(Path(row["pv_name"]), row["vg_name"], row["vg_uuid"], bool(row["vg_exported"]))

@@ -102,8 +102,8 @@ class Disks:
 
 
 def disk_identities(disks: Iterable[Path]) -> tuple[str, ...]:
-    """Return a text for each disk that changes when another disk gets its name; empty if the kernel
-    gives no such text.
+    """Return a text for each of `disks` by which another disk that later gets the same device name
+    can be recognized; empty if the kernel has no such text for one of them.
 
     The text is the kernel's diskseq, a count of all disks: Documentation/ABI/stable/sysfs-block,
     since Linux 5.15.

@@ -38,10 +38,10 @@ def has_label(device: Path) -> bool:
 
 
 def read_headers(disks: Iterable[Path]) -> bytes:
-    """Return the headers of LVM's metadata on these disks, which change with every change of the
-    volume group.
+    """Return, as concatenated bytes, the headers of LVM's metadata areas on `disks`, which change
+    with every change of the volume group.
 
-    Raises: OSError, if one of them is missing, or has lost its label.
+    Raises: OSError, if a disk is missing, or has lost its LVM label.
     """
     return b"".join(_read(disk, at)[:_SECTOR] for disk in disks for at in _areas(_read(disk, 0)))
 

@@ -26,9 +26,9 @@ _ZEROS: Final = bytes(_CHUNK)
 
 
 def zero(device: Path, start: Bytes, length: Bytes) -> None:
-    """Zero `length` bytes of a device from byte `start` on, durably.
+    """Make `length` bytes of a device from byte `start` on read as zeros, durably.
 
-    If the device supports it, nothing is written. Raises: OSError.
+    If the device supports that, the range is unmapped, else zeros are written. Raises: OSError.
     """
     fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -10,18 +10,18 @@ from driver.linux.mounts.mount_points import device_path
 
 
 def devices_above(number: int) -> tuple[int, ...]:
-    """Return the numbers (dev_t) of the devices directly above the device `number`, such as an open
-    container.
+    """Return the numbers (dev_t) of the devices directly above the block device `number` (dev_t),
+    such as an open LUKS container.
     """
     return _neighbours(number, "holders")
 
 
 def mapper_node(number: int) -> Path:
-    """Return the device node of an open container with the number (dev_t) `number`.
+    """Return the device node of an open LUKS container with the number (dev_t) `number`.
 
-    cryptsetup creates that node in /dev/mapper. If the container in which this process runs has
-    another /dev without it, the kernel's own name is returned. Raises: OSError, if the device does
-    not exist.
+    cryptsetup creates that node in /dev/mapper. If this process runs in a container whose /dev
+    lacks the node, the path with the kernel's own name is returned. Raises: OSError, if the device
+    does not exist.
     """
     name_file = Path(block.sysfs(number), "dm/name")
     node = Path("/dev/mapper", name_file.read_text().strip())
@@ -29,7 +29,9 @@ def mapper_node(number: int) -> Path:
 
 
 def devices_below(number: int) -> tuple[int, ...]:
-    """Return the numbers (dev_t) of the devices directly below the device `number`."""
+    """Return the numbers (dev_t) of the devices directly below the block device `number`
+    (dev_t).
+    """
     return _neighbours(number, "slaves")
 
 

@@ -32,8 +32,8 @@ class Rate:
     sleep: Callable[[float], None] = time.sleep
 
     def pace(self, began: float, done: Bytes) -> None:
-        """Sleep until `done` bytes since the time `began` (by `now`) do not exceed the limit any
-        more.
+        """Sleep as long as necessary to keep the limit, if `done` bytes were read since the time
+        `began` (monotonic seconds).
         """
         ahead = began + done / self.limit - self.now()
         if ahead > 0:
@@ -41,7 +41,7 @@ class Rate:
 
 
 def ignore_progress(_done: Bytes) -> None:
-    """Do nothing: for callers to whom nobody wants the progress reported."""
+    """Do nothing with the number of bytes read, for callers that do not report progress."""
 
 
 @contextmanager
@@ -103,8 +103,8 @@ def find_data(
 
 
 def read(fd: int, span: Span) -> bytes:
-    """Return the bytes of a part of the disk that is open as `fd`. Raises: Refused, if that part
-    cannot be read.
+    """Return the bytes of the part `span` of the disk that is open as `fd`. Raises: Refused, if
+    that part cannot be read.
     """
     length = -(-span.length // _BLOCK) * _BLOCK
     with mmap.mmap(-1, length) as page:

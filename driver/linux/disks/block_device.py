@@ -63,7 +63,7 @@ class BlockDevice:
 
     @property
     def best_path(self) -> Path:
-        """Return a path that leads to the same disk after a reboot; if there is none, the device
-        node.
+        """Return a path of the device that leads to the same disk after a reboot; if there is none,
+        the device node.
         """
         return self.links[0] if self.links else self.path

@@ -25,7 +25,7 @@ _TIMEOUT: Final = 10.0  # seconds
 @contextmanager
 def covered(disk: HeldDisk) -> Iterator[Path]:
     """Bind a loop device to the whole disk, and yield the loop device's path. At the end of the
-    `with` block all writes are durable, and it is unbound.
+    `with` block all writes are made durable, and the loop device is unbound.
 
     If this process is killed, the kernel unbinds the loop device. Raises: Failed, if it cannot be
     unbound; OSError.

@@ -35,7 +35,7 @@ class _Signature:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a disk, in bytes."""
+    """A contiguous part of a disk: its offset and its length, in bytes."""
 
     start: Bytes
     length: Bytes

@@ -26,7 +26,7 @@ class Usage:
 
     `mounts`: the mounts of a device in this mount namespace. `swaps`: the devices that are swap
     space. `loops`: the name of a loop device that is bound to the device. `paths`: the number of
-    devices that lead to the medium with a world-wide id.
+    devices that lead to the same medium (multipath), by the medium's world-wide id.
     """
 
     mounts: Mapping[int, Sequence[Mount]]
@@ -36,7 +36,9 @@ class Usage:
 
 
 def read_usage(devices: Sequence[BlockDevice]) -> Usage:
-    """Find out who uses `devices`, which are all devices of this machine. Raises: OSError."""
+    """Return who uses `devices`, which have to be all block devices of this machine. Raises:
+    OSError.
+    """
     loops = {loop.read_parent(status.path): status.path.name for status in loop.list_bound()}
     wholes = (device for device in devices if device.kind is Kind.DISK and not device.hidden)
     return Usage(

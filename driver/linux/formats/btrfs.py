@@ -29,7 +29,8 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Return options and values for mkfs.btrfs. `block_size`: of the device, in bytes.
+    """Return the options and their values that this program passes to mkfs.btrfs. `block_size`: of
+    the device, in bytes.
 
     The options are needed because older versions of mkfs.btrfs make sectors as large as a page, and
     newer ones make a block group tree, which needs kernel 6.1. Raises: CommandError.
@@ -62,9 +63,9 @@ def grow(fd: int, device: Path) -> bool:
     """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
 
     Always returns False, because nothing has to be written out: a power cut leaves the whole
-    transaction or nothing of it. `fd`: a descriptor of its root directory. Raises: Busy, if it is
-    being balanced or resized; Unusable, if free space is lacking below the device; StillRunning;
-    OSError.
+    transaction or nothing of it. `fd`: a descriptor of its root directory. Raises: Busy, if the
+    filesystem is being balanced or resized; Unusable, if free space is lacking below the device;
+    StillRunning, if the kernel is still growing it after 10 seconds; OSError.
     """
     if not (rest := _growable(device, _total(fd))):
         return False

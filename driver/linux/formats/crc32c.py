@@ -19,7 +19,7 @@ def crc32c(*pieces: bytes) -> int:
 
 def changed_bits(difference: bytes, behind: int) -> int:
     """Return which bits of the CRC-32C of some data change if `difference` is XORed into a part of
-    the data.
+    the data, as an integer to be XORed with the checksum.
 
     CRC is linear, so the bits do not depend on the data. `behind`: how many bytes of the data
     follow that part.

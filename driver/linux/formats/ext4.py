@@ -30,11 +30,11 @@ _QUICK_TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - blocks are 4096
-    """Return options and values for mke2fs, for an image or a device `path` with blocks of
-    `block_size` bytes.
+    """Return the options and their values that this program passes to mke2fs for the image or
+    device `path`. `block_size` is ignored: the filesystem has blocks of 4096 bytes.
 
-    The journal is left without zeroing only in an image, where nothing was ever written, and not on
-    a device. No block is reserved for root (`-m 0`), so that pods get all of the volume.
+    mke2fs may leave the journal without zeros only in an image, which was never written to, and not
+    on a device. No block is reserved for root (`-m 0`), so that pods get all of the volume.
     """
     lazy_journal = int(stat.S_ISREG(path.stat().st_mode))
     extended = f"nodiscard,lazy_itable_init=1,lazy_journal_init={lazy_journal},root_owner=0:0"
@@ -102,7 +102,8 @@ def grow(fd: int, device: Path) -> bool:
 
     `fd`: a descriptor of its root directory. Always returns False, because nothing has to be
     written out: the change is in the journal. Raises: Refused, if the kernel does not permit it;
-    Unusable, if free space is lacking below the device; StillRunning; OSError.
+    Unusable, if free space is lacking below the device; StillRunning, if the kernel is still
+    growing it after 10 seconds; OSError.
     """
     block_size = os.fstatvfs(fd).f_bsize
     blocks = block.size(device) // block_size

@@ -33,8 +33,9 @@ _PAGE: Final = 4 * KIB
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The bytes that mkfs writes into a sparse image, without pages of zeros: `runs`, and the
-    `superblocks`, which get a new UUID in each copy. `captured`: monotonic seconds.
+    """What mkfs wrote into a sparse image, to be copied into other images. `runs`: the written
+    bytes without pages of zeros; `superblocks`: the superblocks, which get a new UUID in each copy;
+    `captured`: when that was recorded, in monotonic seconds.
     """
 
     captured: float  # monotonic seconds
@@ -47,8 +48,8 @@ class Template:
         return sum(len(data) for _, data in self.runs)
 
     def write(self, path: Path) -> None:
-        """Write the template into a file that reads as zeros, with a new UUID; the file is not
-        synced.
+        """Write the bytes of the template into the file `path`, which reads as zeros, with a new
+        UUID; the file is not synced.
 
         Raises: OSError.
         """

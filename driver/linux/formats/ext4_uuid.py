@@ -57,8 +57,9 @@ def new_uuid(path: Path) -> None:
 def superblocks(read: Read) -> list[Block]:
     """Return the first superblock of an ext4 and all its backups, after verifying each.
 
-    `read`: returns a range of bytes of the filesystem. Raises: UnfamiliarError, if one is damaged,
-    of another filesystem, or has features that this module does not know; what `read` raises.
+    `read`: returns a range of bytes of the filesystem. Raises: UnfamiliarError, if a superblock is
+    damaged, belongs to another filesystem, or has features that this module does not know; what
+    `read` raises.
     """
     first = Block(_FIRST, read(_LENGTH, _FIRST))
     require(len(first.data) == _LENGTH and _int(first.data, 0x38, 2) == _MAGIC, "no ext4")

@@ -146,8 +146,8 @@ def _require_mountable(path: Path, fs: FsType, block_size: Bytes, options: Seque
 
 
 def merge_flags(ours: Mapping[str, str], theirs: Sequence[str]) -> list[str]:
-    """Return the mkfs options of this program, `ours`, and those of the StorageClass, `theirs`,
-    with their values as a list of words, each option once, because some tools refuse a repeated
+    """Return the options for mkfs as a list of words: those of this program, `ours`, and those of
+    the StorageClass, `theirs`. Each option is there only once, because some tools refuse a repeated
     one.
 
     A value in `theirs` replaces that in `ours`; a value that is a list of pairs is merged pair by
@@ -178,12 +178,12 @@ def new_uuid(path: Path, fs: FsType, *, block_size: Bytes) -> None:
 
 
 def check(device: Path, fs: FsType) -> Bytes:
-    """Verify that there is a filesystem `fs` on `device` that is not larger than `device`; repair a
-    damaged ext4 if that is safe.
+    """Verify that there is a filesystem `fs` on `device` that is not larger than `device`, and
+    return how many bytes of the device are beyond the filesystem.
 
-    Only a damaged ext4 is written to. Returns how many bytes of the device are beyond the
-    filesystem. Raises: Refused, if there is something else on it, the filesystem is larger than the
-    device, or it cannot be repaired; OSError.
+    A damaged ext4 is repaired if that is safe; nothing else is written. Raises: Refused, if there
+    is something else on the device, the filesystem is larger than the device, or it cannot be
+    repaired; OSError.
     """
     row = _ROWS[fs]
     with Opened(device, os.O_RDONLY) as fd:  # once: its last user closes it with all its pages
@@ -248,8 +248,8 @@ def growable_bytes(device: Path, target: Path, fs: FsType) -> Bytes:
 
 
 def release_leftovers(path: Path) -> None:
-    """Release all loop devices that a killed `new_uuid` left on an image or a device, with the
-    filesystems on them.
+    """Unmount and release all loop devices that a process, killed while it gave a filesystem a new
+    UUID, left on an image or a device.
 
     No-op if there are no such loop devices. Raises: OSError.
     """

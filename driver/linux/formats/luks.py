@@ -59,7 +59,7 @@ class Options:
     iterations: int = 0  # 0: 4 of argon2id (RFC 9106 wants 3), 600,000 of pbkdf2
 
     def words(self) -> list[str]:
-        """Return these parameters as options of `cryptsetup luksFormat`."""
+        """Return the parameters of the key derivation as options of `cryptsetup luksFormat`."""
         if self.pbkdf == "pbkdf2":
             return ["--pbkdf=pbkdf2", f"--pbkdf-force-iterations={self.iterations or 600_000}"]
         return [
@@ -71,8 +71,8 @@ class Options:
 
 
 def parallel_derivations(options: Options, memory: Bytes | None) -> int:
-    """Return how many keys may be derived at the same time with `memory` bytes for all (None: no
-    limit is known); at least one.
+    """Return how many keys may be derived from passphrases at the same time if all derivations
+    together may use `memory` bytes (None: no limit is known); at least one.
     """
     if memory is None:
         return DEFAULT_PARALLEL
@@ -220,7 +220,8 @@ class LinuxCrypt:
 
 
 def close_leftovers(path: Path) -> None:
-    """Close the containers that a killed `format_and_open` left open on an image or a device.
+    """Close the LUKS containers on an image or a device that a process left open because it was
+    killed while it formatted them.
 
     No-op if there are no such containers. Raises: OSError, CommandError.
     """

@@ -17,10 +17,10 @@ _RESERVED: Final = MIB  # filesystems keep a little for themselves
 
 
 def free_below(device: Path) -> Bytes | None:
-    """Return the free bytes of the filesystem on which the image of `device` lies.
+    """Return the free bytes of the filesystem on which the sparse image of `device` lies.
 
-    `device`: the loop device of the image, or a device above it. None: there is no loop device on a
-    file, or all bytes of the file are allocated.
+    `device`: the loop device of the image, or a device above it. None: no loop device of a file
+    lies below `device`, or all bytes of the file are allocated.
     """
     name = Path(loop_ioctl.BLOCK, device.resolve().name)
     for backing in (*name.glob("loop/backing_file"), *name.glob("slaves/*/loop/backing_file")):

@@ -54,18 +54,20 @@ class Superblock:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The bytes `data` of a device or an image at the offset `at`."""
+    """The bytes `data` that are, or shall be written, at the offset `at` of a device or an
+    image.
+    """
 
     at: Bytes
     data: bytes
 
 
 def rewrite(path: Path, new_blocks: Callable[[int], Iterable[Block]]) -> None:
-    """Write the blocks that `new_blocks(fd)` computes, with a descriptor of `path`, to `path`,
-    durably.
+    """Call `new_blocks` with an open descriptor of `path`, and write the blocks that it returns to
+    `path`, durably.
 
-    All blocks are computed before the first is written. Raises: UnfamiliarError of `new_blocks`,
-    and nothing was written; OSError.
+    All blocks are computed before the first is written. Raises: UnfamiliarError, if `new_blocks`
+    raises it: then nothing was written; OSError.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -77,7 +79,9 @@ def rewrite(path: Path, new_blocks: Callable[[int], Iterable[Block]]) -> None:
 
 
 def require(good: bool, problem: str) -> None:
-    """Raise UnfamiliarError with the text `problem` unless `good` is true."""
+    """Check the condition `good`. Raises: UnfamiliarError with the text `problem` if it is
+    false.
+    """
     if not good:
         raise UnfamiliarError(problem)
 
@@ -130,12 +134,12 @@ def _bytes(path: Path, at: Bytes, length: Bytes) -> bytes:
 
 
 def parse(page: Callable[[Bytes], bytes]) -> Superblock | None:
-    """Return the superblock in the pages that `page(offset)` returns; None: there is no ext4, xfs
-    or btrfs.
+    """Return the superblock in the bytes that `page(offset)` returns, at most 4 KiB from that
+    offset of a device on; None: there is no ext4, xfs or btrfs.
 
-    A page has PAGE bytes, or fewer at the end. The formats are tried in such an order that data of
-    a pod cannot be taken for another filesystem: xfs uses sector 0 itself, ext4 its first groups,
-    and btrfs leaves its first 64 KiB alone. Raises: what `page` raises.
+    The formats are tried in such an order that data of a pod cannot be taken for another
+    filesystem: xfs uses sector 0 itself, ext4 its first groups, and btrfs leaves its first 64 KiB
+    alone. Raises: what `page` raises.
     """
     head = page(0)
     return _xfs(head) or _ext4(head) or _btrfs(page(_BTRFS_AT))

@@ -31,8 +31,8 @@ _TIMEOUT: Final = 300.0  # seconds
 
 
 def flags(path: Path, block_size: Bytes) -> dict[str, str]:  # noqa: ARG001 - the same everywhere
-    """Return options and values for mkfs.xfs, with only those features that kernel 5.10 can mount.
-    `block_size`: of the device, in bytes.
+    """Return the options and their values that this program passes to mkfs.xfs, with only those
+    features that kernel 5.10 can mount. `block_size`: of the device, in bytes.
 
     Later features are turned off if this mkfs.xfs knows them, whatever its defaults. Raises:
     CommandError.
@@ -87,14 +87,15 @@ def _run_xfs_db(path: Path) -> None:
 
 
 def grow(fd: int, device: Path) -> bool:
-    """Grow the filesystem mounted at `fd` to the size of `device`; no-op if it has that size.
+    """Grow the filesystem mounted at `fd` to the size of `device`, and return whether it grew;
+    no-op if it has that size.
 
-    `fd`: a descriptor of its root directory. Returns True if it grew. The filesystem should then be
-    synced: if it grows again before that and the power fails, no kernel up to 6.18 can replay the
-    log ("daddr out of range", EUCLEAN), because the log names a group that the superblock does not
-    have yet.
+    `fd`: a descriptor of its root directory. A filesystem that grew should then be synced: if it
+    grows again before that and the power fails, no kernel up to 6.18 can replay the log ("daddr out
+    of range", EUCLEAN), because the log names a group that the superblock does not have yet.
 
-    Raises: Unusable, if free space is lacking below the device; StillRunning; OSError.
+    Raises: Unusable, if free space is lacking below the device; StillRunning, if the kernel is
+    still growing it after 10 seconds; OSError.
     """
     geometry = _GEOMETRY.unpack(fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY_V1, bytes(_GEOMETRY.size)))
     block_size, imaxpct, has = geometry[0], geometry[7], geometry[8]
@@ -110,8 +111,8 @@ def grow(fd: int, device: Path) -> bool:
 def growable_bytes(device: Path, target: Path) -> Bytes:
     """Return by how many bytes the filesystem mounted at `target` can grow to fill `device`.
 
-    The size is that of statfs(2), which reads nothing from the disk, plus the log, whose size never
-    changes. Raises: OSError.
+    The filesystem's size is that of statfs(2), which reads nothing from the disk, plus the log,
+    whose size never changes. Raises: OSError.
     """
     statistics = os.statvfs(target)
     block_size = statistics.f_frsize

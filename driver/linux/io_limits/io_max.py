@@ -45,8 +45,8 @@ class IoMax:
         return b"".join(chunks).decode("ascii")
 
     def write(self, number: int, limits: Limits) -> None:
-        """Replace the line of the device `number` (dev_t), or remove it if `limits` has no
-        limits.
+        """Set the limits of the device `number` (dev_t) in the file io.max, in place of earlier
+        ones; no limits in `limits`: remove the device's line.
         """
         os.pwrite(self._fd, format_line(number, limits).encode("ascii"), 0)
 

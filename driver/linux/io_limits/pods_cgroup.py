@@ -23,11 +23,11 @@ _DEPTH: Final = 4  # of a node's group inside of another machine's: system.slice
 
 
 def find(configured: Path | None = None, root: Path = ROOT, own: Path = OWN) -> Path:
-    """Return the directory of the pods' control group, in which limits can be set.
+    """Return the directory of the control group of all pods, in which IO limits can be set.
 
     `configured`: the directory in the settings; None: the driver searches for it. `root`, `own`:
-    ROOT and OWN, except in tests. Raises: Refused: there is no such control group, or limits cannot
-    be set in it; the text says what to do.
+    /sys/fs/cgroup and /proc/self/cgroup, except in tests. Raises: Refused: there is no such control
+    group, or limits cannot be set in it; the text says what to do.
     """
     if not (root / "cgroup.controllers").exists():
         raise Refused(

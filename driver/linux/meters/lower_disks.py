@@ -20,7 +20,7 @@ def find_disks(device: Path, number: int) -> tuple[str, ...]:
     """Return the kernel's names of the disks below the device `number` (dev_t). Empty if `device`
     is not a path of that device, as for simulated pools.
 
-    May have to wait for a disk, that of the filesystem on which a loop device's file lies.
+    May have to wait for a disk: the one that holds the backing file of a loop device.
     """
     with suppress(OSError):
         if device.stat().st_rdev == number:

@@ -51,10 +51,10 @@ def _parent_device(path: str) -> int:
 
 
 class UsageReader:
-    """Reads the usage of many mounts. A mount that hangs occupies a thread, and is left out until
-    that thread is done.
+    """Reads the used and free space of many mounted filesystems. A filesystem that hangs occupies a
+    thread, and is left out until that thread is done.
 
-    `read`: usage_at, except in tests.
+    `read`: the function that reads one filesystem's usage; another one only in tests.
     """
 
     def __init__(self, read: ReadUsage = usage_at) -> None:
@@ -62,8 +62,9 @@ class UsageReader:
         self._hung: dict[str, threading.Thread] = {}
 
     def read(self, mounts: Mapping[str, int]) -> dict[str, Usage]:
-        """Return the usage of mounts by path, after at most BOUND seconds; mounts that hang are
-        left out. `mounts`: the device numbers by path.
+        """Return the usage of the filesystems mounted at the paths in `mounts`, by path, after at
+        most 0.5 seconds; those that hang are left out. `mounts`: the device numbers (dev_t) by
+        path.
         """
         self._hung = {path: thread for path, thread in self._hung.items() if thread.is_alive()}
         left = {path: device for path, device in mounts.items() if path not in self._hung}

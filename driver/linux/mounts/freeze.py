@@ -46,7 +46,7 @@ class Freezer:
         self._pid, self._requests = _start()
 
     def close(self) -> None:
-        """Wait until the child has thawed all filesystems and ended."""
+        """Wait until the child process that froze filesystems has thawed all of them and ended."""
         with self._lock:
             _end(self._pid, self._requests)
 

@@ -30,8 +30,8 @@ _TURNED: Final = frozenset({"ro", "emergency_ro"})
 
 
 class FaultFinder:
-    """Finds the faults of many devices and the filesystems on them; the mount table is read only
-    once.
+    """Finds the faults of many devices and the filesystems on them. The mount table is read only
+    once, for all devices.
     """
 
     @cached_property

@@ -43,14 +43,16 @@ def holders(device_or_path: Path, number: int) -> tuple[str, ...]:
 
     The texts are `"name (pid N)"` of processes that have the device or a file on it open; one
     process of each other mount namespace in which it is mounted; and devices on top of it. At most
-    MOST texts, found within about BOUND seconds. Never raises.
+    10 texts are returned, found within about 5 seconds. Never raises.
     """
     users = chain(_devices(number) if number else (), _processes(device_or_path, number))
     return tuple(islice(dict.fromkeys(map(_printable, users)), MOST))
 
 
 def name_holders(device_or_path: Path, number: int) -> str:
-    """Return the users of the device, which `holders` finds, as one text for an error."""
+    """Return one text, for an error message, that names the users of the device or mount point:
+    processes, and devices on top of it.
+    """
     return ", ".join(holders(device_or_path, number)) or "no process that is visible here"
 
 

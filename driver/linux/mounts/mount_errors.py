@@ -14,8 +14,8 @@ from driver.linux.mounts import fsopen, mount
 
 
 def not_mounted(device: Device, fs: FsType, options: Sequence[str], error: OSError) -> CellarError:
-    """Return the error to be raised because `device` could not be mounted: `error` is that of
-    mount(2). The text refers to the kernel's log.
+    """Return the error to be raised because mount(2) of `device` failed with `error`. The text
+    refers to the kernel's log.
 
     `options`: the requested mount options. Raises: OSError, if it cannot be found out which option
     the kernel refuses.

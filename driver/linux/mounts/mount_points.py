@@ -74,8 +74,8 @@ def filesystems() -> Mapping[int, Sequence[Mount]]:
 
 
 def list_filesystems_once() -> Callable[[int], Sequence[Mount]]:
-    """List all mounts once, and return a function that returns the mounts of the filesystem on a
-    device, given its number (dev_t), from this list. Raises: OSError.
+    """List all mounts once, and return a function that, given the number (dev_t) of a device,
+    returns the mounts of the filesystem on it from this list. Raises: OSError.
     """
     device_mounts = mount_table.table().list_once()
     return lambda number: [each for each in device_mounts(number) if device_number(each) == number]
@@ -105,9 +105,9 @@ def label(number: int) -> str:
     """Return the id of the image to which the device `number` (dev_t) belongs; "": it belongs to no
     image.
 
-    The id is found by the path of the backing file, by our device-mapper device, or by the LUKS2
-    container. lo_file_name is not used, because a pod with the node of a loop device can change it
-    (LOOP_SET_STATUS64).
+    The id is found by the path of the backing file, by the name of this driver's device-mapper
+    device, or by the LUKS2 container. lo_file_name is not used, because a pod with the node of a
+    loop device can change it (LOOP_SET_STATUS64).
     """
     if os.major(number) != LOOP_MAJOR:
         return dm.layer_volume_id(number) or _name_of_mapping(number)
@@ -115,8 +115,8 @@ def label(number: int) -> str:
 
 
 def image_id(backing_file: str) -> str:
-    """Return the id of the image whose file has the path `backing_file`; "": that is no image in a
-    pool.
+    """Return the id of the image whose loop file has the path `backing_file`; "": the path is not
+    that of an image in a pool.
     """
     *_, folder, name = ("", "", *backing_file.removesuffix(" (deleted)").split("/"))
     return folder if name == IMAGE_FILE else ""

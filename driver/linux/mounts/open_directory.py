@@ -82,11 +82,11 @@ def filesystem_uuid(fd: int) -> str:
 
 
 def filesystem_key(fd: int) -> str:
-    """Return a key of the filesystem of the open directory `fd`. Directories have equal keys if
-    they share the free space of one filesystem.
+    """Return a text that identifies the filesystem of the open directory `fd` as long as it is
+    mounted: equal for all directories that share the free space of one filesystem.
 
-    The comparison is only valid while both filesystems are mounted. On btrfs, which has a device
-    number for each subvolume, the key is the UUID. Raises: OSError.
+    The text is the device number, but on btrfs, which has a device number for each subvolume, the
+    UUID. Raises: OSError.
     """
     if answer := _asked(fd, BTRFS_IOC_FS_INFO, 1024):
         return answer[16:32].hex()

@@ -39,8 +39,8 @@ _FOREVER: Final = 1 << 20  # seconds
 
 
 class Freeze:
-    """One request to freeze filesystems, with a thread for each, because each FIFREEZE waits some
-    30 ms for RCU.
+    """Freezes filesystems, each in a thread of its own, because each FIFREEZE ioctl waits some 30
+    ms for RCU.
     """
 
     def __init__(self, fds: list[int]) -> None:
@@ -54,14 +54,18 @@ class Freeze:
             _start(self._freeze, fd)
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds`. Returns whether every FIFREEZE has ended, successfully or not."""
+        """Wait at most `seconds`. Returns whether the FIFREEZE ioctls of all filesystems have
+        ended, successfully or not.
+        """
         ended = self._done.acquire(timeout=max(0.0, seconds))
         if ended:
             self._done.release()
         return ended
 
     def codes(self) -> bytes:
-        """Return the errno of each FIFREEZE, in the order of the filesystems: b"0 0 16"."""
+        """Return the errno of the FIFREEZE ioctl of each filesystem, in the order of the
+        filesystems, as ASCII text: b"0 0 16" (-1: not ended yet).
+        """
         return " ".join(map(str, self._codes.values())).encode()
 
     def good(self) -> bool:
@@ -69,8 +73,8 @@ class Freeze:
         return all(code in {0, errno.EBUSY} for code in self._codes.values())
 
     def thaw(self) -> None:
-        """Thaw the filesystems; a filesystem whose FIFREEZE is still running is thawed when that
-        call has ended.
+        """Thaw the filesystems; a filesystem whose FIFREEZE ioctl is still running is thawed when
+        that call has ended.
         """
         with self._lock:
             self._over = True
@@ -96,7 +100,8 @@ def serve(talk: _socket.socket, fds: list[int], bound: float) -> None:
     """Freeze the filesystems open as `fds`; thaw them when the parent process asks for that, or
     after `bound` seconds.
 
-    The results are sent over the socket `talk`. Returns when all filesystems are thawed and closed.
+    Whether freezing and thawing succeeded in time is sent to the parent process over the socket
+    `talk`. Returns when all filesystems are thawed and closed.
     """
     end = time.monotonic() + bound
     freeze = Freeze(fds)

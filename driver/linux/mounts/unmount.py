@@ -39,8 +39,8 @@ def unmount_with_retries(target: Path) -> None:
 
 
 def not_unmounted(target: Path, error: OSError) -> CellarError:
-    """Return the error to be raised because `target` could not be unmounted: `error` is that of
-    umount(2). The text names the users of the mount.
+    """Return the error to be raised because umount(2) of `target` failed with `error`. The text
+    names the users of the mount.
     """
     if error.errno != errno.EBUSY or not mount_table.at(target):
         return errnos.failure(f"{target} could not be unmounted", error)

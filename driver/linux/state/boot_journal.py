@@ -44,16 +44,20 @@ class BootJournal:
             os.close(self._fd)
 
     def read(self) -> dict[str, Mapping[str, str]]:
-        """Return all records by key. Raises: OSError."""
+        """Return all records of the file, by the key under which each is stored. Raises:
+        OSError.
+        """
         try:
             return _replay(self._path.read_bytes(), self._path)
         except FileNotFoundError:
             return {}
 
     def write(self, changes: Mapping[str, Mapping[str, str] | None]) -> None:
-        """Append the changes; a None removes the record. Raises: OSError.
+        """Append `changes` to the file: the new record of each key, or None, which removes the
+        record. Raises: OSError.
 
-        After an error some changes may be written; all may be written again.
+        After an error some of the changes may have been written; the caller may write all of them
+        again.
         """
         status = os.fstat(self._fd) if self._fd >= 0 else None
         if status is None or not status.st_nlink:  # somebody has removed the file

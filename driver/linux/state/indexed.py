@@ -8,7 +8,8 @@ Record = Mapping[str, str]
 
 
 class IndexedRecords:
-    """Records in memory by key. Not thread-safe.
+    """Keeps records, which are mappings of fields to texts, in memory, each under a key. Not
+    thread-safe.
 
     `index`: the field by whose values records are found without a search; "": none.
     """
@@ -25,27 +26,29 @@ class IndexedRecords:
         return iter(self._records)
 
     def get(self, key: str) -> Record | None:
-        """Return the record of `key`; None: there is none."""
+        """Return the record that is stored under `key`; None: there is none."""
         return self._records.get(key)
 
     def items(self) -> dict[str, Record]:
-        """Return a copy of all records by key."""
+        """Return a copy of all records, by the key under which each is stored."""
         return self._records.copy()
 
     def find(self, field: str, value: str) -> dict[str, Record]:
-        """Return the records whose `field` has this value, by key."""
+        """Return the records whose `field` has this value, by the key under which each is
+        stored.
+        """
         keys = self._keys.get(value, set()) if field == self._index else set(self._records)
         return {key: self._records[key] for key in keys if self._records[key].get(field) == value}
 
     def set(self, key: str, record: Record) -> None:
-        """Set the record of `key`."""
+        """Store `record` under `key`, in place of an earlier one."""
         self.remove(key)
         self._records[key] = record
         if self._index:
             self._keys.setdefault(record.get(self._index, ""), set()).add(key)
 
     def remove(self, key: str) -> bool:
-        """Remove the record of `key`. Returns False if there is none."""
+        """Remove the record that is stored under `key`. Returns False if there is none."""
         if (record := self._records.pop(key, None)) is None:
             return False
         if self._index:

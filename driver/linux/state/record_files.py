@@ -27,7 +27,9 @@ class RecordFiles:
         self.folder = folder
 
     def read(self) -> dict[str, Mapping[str, str]]:
-        """Return all records by key; a damaged file is logged and skipped. Raises: OSError."""
+        """Return all records by the key under which each is stored; a damaged file is logged and
+        skipped. Raises: OSError.
+        """
         records = dict[str, Mapping[str, str]]()
         with suppress(FileNotFoundError):
             for name in os.listdir(self.folder):
@@ -36,7 +38,9 @@ class RecordFiles:
         return records
 
     def write(self, changes: Mapping[str, Mapping[str, str] | None]) -> None:
-        """Write the records in `changes`, and remove those whose value is None. Raises: OSError."""
+        """Write the new record of each key in `changes` to its file, and remove the files of those
+        that are None. Raises: OSError.
+        """
         for key, record in changes.items():
             if record is None:
                 self._remove(self._path(key))

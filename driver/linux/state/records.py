@@ -24,17 +24,17 @@ IDLE: Final = 2.0  # seconds that the writer waits for more
 
 
 class Storage(Protocol):
-    """Reads and writes records on the disk; used by one thread at a time. `folder`: the directory
-    of its files.
+    """Reads and writes the small records of a node, each stored under a key, on the disk; used by
+    one thread at a time. `folder`: the directory of the files.
     """
 
     folder: Path
 
     def read(self) -> dict[str, Record]:
-        """Return all records by key. Raises: OSError."""
+        """Return all records, by the key under which each is stored. Raises: OSError."""
 
     def write(self, changes: Mapping[str, Record | None]) -> None:
-        """Write the records in `changes`, and remove those whose value is None.
+        """Write the new record of each key in `changes`; None removes the record of that key.
 
         Raises: OSError: the caller writes all of them again later.
         """
@@ -65,27 +65,29 @@ class StoredRecords:
         return self._problem
 
     def get(self, key: str) -> Record | None:
-        """Return the record of `key` from memory; None: there is none, or the disk could not be
-        read yet.
+        """Return the record that is stored under `key`, from memory; None: there is none, or the
+        disk could not be read yet.
         """
         with self._lock:
             return self._loaded().get(key)
 
     def items(self) -> Mapping[str, Record]:
-        """Return a copy of all records by key, from memory."""
+        """Return a copy of all records, from memory, by the key under which each is stored."""
         with self._lock:
             return self._loaded().items()
 
     def find(self, field: str, value: str) -> Mapping[str, Record]:
-        """Return a copy of the records whose `field` has this value, from memory, by key."""
+        """Return a copy of the records whose `field` has this value, from memory, by the key under
+        which each is stored.
+        """
         with self._lock:
             return self._loaded().find(field, value)
 
     def write(self, key: str, record: Record) -> None:
-        """Set the record of `key`, and wait at most TIMEOUT seconds until it is on the disk.
+        """Store `record` under `key`, and wait at most one second until the record is on the disk.
 
-        No-op if `key` has this record already. Never fails: if the record cannot be written,
-        `problem` reports that, and the record stays in memory and is written later.
+        No-op if the same record is stored already. Never fails: a record that cannot be written
+        stays in memory and is written later, and the property `problem` says why.
         """
         with self._lock:
             if self._loaded().get(key) == record and key not in self._unwritten:
@@ -100,8 +102,8 @@ class StoredRecords:
                     self._report(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def remove(self, key: str) -> None:
-        """Remove the record of `key`; no-op if there is none. It is removed from the disk together
-        with the next write, or after IDLE seconds.
+        """Remove the record that is stored under `key`; no-op if there is none. The record is
+        removed from the disk together with the next write, or about two seconds later.
         """
         with self._lock:
             if self._loaded().remove(key) or self._unread:
@@ -109,9 +111,7 @@ class StoredRecords:
                 self._start_writer()
 
     def flush(self) -> bool:
-        """Wait, at most a moment, until all records are on the disk. Returns False if some are not
-        on the disk then.
-        """
+        """Wait, at most a moment, until all records are on the disk. Returns whether they are."""
         with self._lock:
             reply = self._call_writer() if self._unwritten else None
         if reply:

@@ -44,7 +44,9 @@ def unescape(field: str) -> str:
 
 
 def split_options(options: str, more: Iterable[str] = ()) -> frozenset[str]:
-    """Split the comma-separated, escaped options of a filesystem, and add the options `more`."""
+    """Return the single options in the comma-separated, escaped `options` of a filesystem, together
+    with the options `more`.
+    """
     words = unescape(options)
     split = _OPTION.findall(words) if '"' in words else filter(None, words.split(","))
     return frozenset((*more, *split))

@@ -18,13 +18,15 @@ from driver.linux.mounts.table.statmount_table import StatmountTable
 
 
 class MountTable(Protocol):
-    """Queries of the mounts in this thread's mount namespace; all raise OSError."""
+    """Queries of the mounts in the mount namespace of the calling thread; all methods raise
+    OSError.
+    """
 
     def topmost_at(self, target: Path) -> Mount | None:
         """Return the topmost mount exactly at `target`; None: nothing is mounted there.
 
         Symbolic links in the parents are followed (kubelet's directory may be one), but not one in
-        the last component. Raises: EAGAIN, if the mounts there change all the time.
+        the last component. Raises: OSError; EAGAIN, if the mounts there change all the time.
         """
 
     def at(self, target: Path) -> tuple[Mount, ...]:
@@ -34,9 +36,11 @@ class MountTable(Protocol):
         """
 
     def find_by_descriptor(self, fd: int) -> Mount | None:
-        """Return the mount on which the open file `fd` lies; None: that mount was unmounted since.
+        """Return the mount on which the open file `fd` lies; None: that mount has been unmounted
+        since.
 
-        No path is used, so a mount that was made over that one since is not returned instead.
+        The file's path is not used, so another mount that now covers the path is not returned by
+        mistake.
         """
 
     def mounts(self) -> tuple[Mount, ...]:
@@ -48,8 +52,8 @@ class MountTable(Protocol):
         """
 
     def list_once(self) -> Callable[[int], tuple[Mount, ...]]:
-        """List the mounts once, and return a function that returns the mounts of a block device,
-        given its number (dev_t), from this list.
+        """List the mounts once, and return a function that, given the number (dev_t) of a block
+        device, returns the mounts of this device from that list.
         """
 
     def node_mounts(self) -> tuple[tuple[int, Mount], ...]:
@@ -65,8 +69,8 @@ class MountTable(Protocol):
 
 @cache
 def table() -> MountTable:
-    """Return the best implementation of MountTable that this kernel supports; the choice is made
-    once.
+    """Return an object that finds mounts in the best way that this kernel supports: by
+    statmount(2), or else by mountinfo. The choice is made once.
     """
     try:
         root = mount_ids.topmost(Path("/"), unique=True)
@@ -99,7 +103,9 @@ def is_mount_point(target: Path) -> bool:
 
 
 def find_by_descriptor(fd: int) -> Mount | None:
-    """Return the mount on which the open file `fd` lies; None: that mount was unmounted since."""
+    """Return the mount on which the open file `fd` lies; None: that mount has been unmounted
+    since.
+    """
     return table().find_by_descriptor(fd)
 
 

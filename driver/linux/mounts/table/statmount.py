@@ -61,8 +61,8 @@ def is_supported(mount_id: int) -> bool:
     """Return whether this kernel has listmount(2) and statmount(2), with all fields that this
     program reads.
 
-    `mount_id`: the unique id of any mount, for a trial. False also if seccomp forbids the calls.
-    Never raises OSError.
+    `mount_id`: the unique id of any mount, with which the calls are tried. Returns False also if
+    seccomp forbids the calls, and never raises OSError.
     """
     try:
         return mount_id in ids(listing()) and _mask(_ask(mount_id)) & _NEEDED == _NEEDED
@@ -71,7 +71,8 @@ def is_supported(mount_id: int) -> bool:
 
 
 def listing() -> bytes:
-    """Return the unique ids of all reachable mounts of this mount namespace, ascending, as bytes.
+    """Return the unique ids of all reachable mounts of this mount namespace, ascending, as raw
+    bytes.
 
     Each id has 8 bytes, as the kernel returns it, because converting thousands of them to integers
     takes longer than the system call. Raises: OSError.
@@ -91,7 +92,7 @@ def listing() -> bytes:
 
 
 def ids(listing: bytes) -> memoryview[int]:
-    """Return the mount ids in `listing`, which has 8 bytes for each."""
+    """Return the mount ids in `listing`, raw bytes with 8 bytes for each id, as integers."""
     return memoryview(listing).cast("Q")
 
 
