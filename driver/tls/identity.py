@@ -36,22 +36,24 @@ class Identity:
         return grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
 
     def server(self) -> Any:
-        """Return the gRPC certificate configuration for a server with this identity."""
+        """Return the gRPC certificate configuration (an opaque object) for a server with this
+        identity.
+        """
         return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.ca)
 
 
 class Identities(Protocol):
     """A source of a router's TLS certificate and key, such as a folder or a Secret. `identity`: the
-    present ones, set once `ready` has returned.
+    certificate and key that were last read; it is set once `ready` has returned.
     """
 
     identity: Identity
 
     async def ready(self) -> None:
-        """Wait, without a time limit, until certificate and key were read."""
+        """Wait, without a time limit, until the source's certificate and key were read once."""
 
     def changed(self) -> bool:
-        """Return whether the certificate has changed since the last call of this method."""
+        """Return whether the source's certificate has changed since the last call of `changed`."""
 
 
 class Files:

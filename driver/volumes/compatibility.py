@@ -45,8 +45,8 @@ def _unknown_option(volume: Volume, capability: Capability) -> str | None:
 
 
 def reads_only(volume: Volume, capability: Capability) -> bool:
-    """Return whether the access mode, a mount option, or ControllerPublishVolume's `readonly`
-    forbids writing.
+    """Return whether the volume must not be written to, because of the access mode or a mount
+    option in `capability`, or because of ControllerPublishVolume's `readonly`.
     """
     published = volume.published is not None and volume.published.read_only
     return published or capability.mode.reads_only or "ro" in effective(capability.options).flags

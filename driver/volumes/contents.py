@@ -13,7 +13,9 @@ from driver.volumes.node.encryption import require_crypt
 
 
 class Contents:
-    """Chooses how the contents of a new image are prepared."""
+    """Chooses how the contents of a new image are prepared, e.g. by mkfs or by a new filesystem
+    UUID.
+    """
 
     def for_(self, pool: Pool, volume: Volume, source: Image | None) -> Prepare:
         """Return the function that `Backend.create` calls on the new image to prepare its

@@ -49,7 +49,7 @@ class Health:
         return find_faults(pool, volume, self._records)
 
     def list_faulty_volumes(self, request: ListVolumes) -> VolumePage:
-        """Return one page of the volumes that have a fault. Raises: StaleToken."""
+        """Return one page of the volumes that have a fault."""
         volumes = self._pools.listed_volumes(request.after)
         entries = (entry for entry in find_faults_in_batches(volumes, self._records) if entry[1])
         page = tuple(islice(entries, request.most + 1 if request.most else None))

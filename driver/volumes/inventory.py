@@ -88,15 +88,18 @@ class Inventory:
         ]
 
     def published(self) -> Counter[str]:
-        """Return the number of volumes that are published to each node. No pool is asked."""
+        """Return, by the node's name, how many volumes are published to each node. The answer is
+        from the records in memory, so no pool is asked.
+        """
         return count_published(chain.from_iterable(pool.backend.known() for pool in self._pools))
 
     def names(self, _: ReadPools) -> frozenset[int] | None:
-        """Return the digests of the names of all images, also of those with a damaged record,
-        without asking a pool.
+        """Return a number (the first 8 bytes of the hash of the CSI name) for each image, also for
+        those with a damaged record, without asking a pool.
 
-        None while a pool has not been available yet, because its contents are unknown. After
-        START seconds such a pool is left out: perhaps this node does not have it.
+        Returns None while a configured pool has not been available yet, because its images are
+        unknown. START seconds after the start of this process such a pool is left out, since this
+        node may not have it.
         """
         if len(self._read) < len(self._pools) and self._clock() - self._began < START:
             return None

@@ -11,8 +11,8 @@ from driver.core.ids import ImageId, Key, PoolId, VolumeId
 
 
 class WorkerGroup(Enum):
-    """The groups of worker threads of a pool. Each group has its own queue of calls, so that a
-    call waits only for calls of its own group.
+    """The groups of worker threads that each pool has. Each group has its own queue of calls, so
+    that a call waits only for calls of its own group.
     """
 
     PROVISION = auto()  # calls that create, change or read images
@@ -22,13 +22,15 @@ class WorkerGroup(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """The locks that a call holds while it runs: sets of keys of images, groups and paths. A key
-    in `exclusive` is locked for this call alone, one in `shared` together with other calls.
+    """The locks that a call holds while it runs. `exclusive`: the keys (hashes of CSI names) of
+    images and group snapshots, and the paths, that no other call may lock meanwhile; `shared`:
+    those that other calls may share too.
 
-    The other fields choose the worker that runs the call, and are ignored by comparisons.
+    The other fields choose the worker thread that runs the call, and are ignored by comparisons.
     `pools`: the ids of the pools that the call concerns; `named`: the name of the pool that the
-    request names. `brief`: maintenance holds these locks for milliseconds only, so a call that
-    needs them waits instead of being refused.
+    request names. `workers`: which of the pool's groups of worker threads runs the call. `brief`:
+    maintenance holds these locks for milliseconds only, so a call that needs them waits instead of
+    being refused.
     """
 
     exclusive: frozenset[str] = frozenset()
@@ -43,15 +45,15 @@ NO_LOCKS = Locks()
 
 
 def lock_nothing(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return no locks, for a call about `images` that locks nothing. `workers`: the group of
-    workers of the images' pools that runs the call.
+    """Return an object without any lock, for a call about `images` that may run beside any other
+    call. `workers`: which group of worker threads of the images' pools runs the call.
     """
     return Locks(pools=frozenset(image.pool for image in images), workers=workers)
 
 
 def lock_exclusively(*images: ImageId, workers: WorkerGroup = WorkerGroup.PROVISION) -> Locks:
-    """Return exclusive locks on `images`. `workers`: the group of workers of the images' pools
-    that runs the call.
+    """Return exclusive locks on `images`. `workers`: which group of worker threads of the images'
+    pools runs the call.
     """
     return Locks(
         frozenset(image.key for image in images),
@@ -64,15 +66,16 @@ def lock_with_path(
     volume_id: VolumeId, path: Path, workers: WorkerGroup = WorkerGroup.POD
 ) -> Locks:
     """Return exclusive locks on a volume and on the path at which it is mounted or unmounted.
-    `workers`: the group of workers of the volume's pool that runs the call.
+    `workers`: which group of worker threads of the volume's pool runs the call.
     """
     keys = frozenset({volume_id.key, f"path:{path}"})
     return Locks(keys, pools=frozenset({volume_id.pool}), workers=workers)
 
 
 def lock_group(keys: Iterable[Key], sources: Iterable[VolumeId]) -> Locks:
-    """Return exclusive locks on `keys` (the group's and its members') and shared locks on the
-    source volumes.
+    """Return the locks for a call about a group snapshot: exclusive ones on `keys`, the keys
+    (hashes of CSI names) of the group snapshot and of its members, and shared ones on the source
+    volumes.
     """
     given = tuple(sources)
     return Locks(

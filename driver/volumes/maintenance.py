@@ -10,7 +10,9 @@ from driver.core.ports.pool import Pool
 
 
 def maintain(pool: Pool) -> None:
-    """Run the backend's maintenance, if it needs any; errors are logged, not raised."""
+    """Do the pool's periodic maintenance, such as extending a thin pool that fills up; no-op if its
+    type needs none. Errors are logged, not raised.
+    """
     if isinstance(pool.backend, NeedsMaintenance):
         try:
             pool.backend.maintain()

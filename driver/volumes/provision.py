@@ -37,9 +37,9 @@ from driver.volumes.requests import (
 class Provisioner:
     """Creates, deletes, expands, lists and validates volumes.
 
-    `attach`: whether ControllerPublish/Unpublish are served. If not, a recorded publication, of
-    an earlier configuration, does not prevent a delete. `clock`: returns seconds since the
-    epoch. `mounts`: the records of mounted volumes, to find faults.
+    `attach`: whether the driver serves ControllerPublishVolume and ControllerUnpublishVolume; if
+    not, a volume whose record says that it is published can be deleted all the same. `clock`:
+    returns seconds since the epoch. `mounts`: the records of mounted volumes, to find faults.
     """
 
     def __init__(  # noqa: PLR0913 - what the use cases need
@@ -160,16 +160,16 @@ class Provisioner:
         return volume, health.find_faults(pool, volume, self._mounts)
 
     def list(self, request: ListVolumes) -> VolumePage:
-        """Return one page of all volumes with their faults. Raises: StaleToken."""
+        """Return one page of all volumes with their faults."""
         page, following = paging.cut(self._pools.listed_volumes(request.after), request.most)
         return VolumePage(tuple(health.find_faults_in_batches(page, self._mounts)), following)
 
     def capacity(self, request: GetCapacity) -> Capacity:
-        """Return the capacity, for volumes with the requested properties, of the pool that the
-        request names, or else of the pool with the most free space.
+        """Return how much space the pool that the request names, or else the pool with the most
+        free space, has for volumes with the requested properties.
 
-        `largest` is 0 if the pool is unavailable or cannot have such volumes. Raises: Invalid:
-        no such pool, or no pool has the allocation.
+        The largest possible volume has 0 bytes if the pool is unavailable or cannot have such
+        volumes. Raises: Invalid: no such pool, or no pool has the requested allocation.
         """
         pools = self._pools.all() if request.pool is None else [self._pools.named(request.pool)]
         capacity = NO_CAPACITY

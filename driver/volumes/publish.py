@@ -25,8 +25,8 @@ class ControllerPublisher:
     """Publishes volumes to this node and ends their publications (ControllerPublishVolume,
     ControllerUnpublishVolume).
 
-    `node`: the name of this node; `max_volumes`: how many volumes may be published to it (0:
-    any).
+    `node`: the name of this node; `max_volumes`: how many volumes may be published to it (0: no
+    limit).
     """
 
     def __init__(self, pools: Pools, node: str, max_volumes: int) -> None:
@@ -66,12 +66,12 @@ class ControllerPublisher:
             )
 
     def unpublish(self, request: Unpublish) -> None:
-        """Remove the publication; no-op if the volume does not exist or is not published to the
-        node.
+        """Record that the volume is not published to the node any more; no-op if it does not exist
+        or is not published there.
 
-        If the pool is unavailable, the unpublication is stored and applied later, since
-        Kubernetes does not repeat the call. Raises: PoolUnavailable: all pools were read, and
-        none of them has ever had the pool id in `volume_id`.
+        If the pool is unavailable, the call is stored and applied to the record later, since
+        Kubernetes does not repeat it. Raises: PoolUnavailable: all pools were read, and none of
+        them has ever had the pool id in `volume_id`.
         """
         try:
             self._unpublish(request)

@@ -41,11 +41,13 @@ class Capability:
 class CreateVolume:
     """The request to create a volume (CreateVolume), with the StorageClass parameters.
 
-    `key`: the hash of `name`; `range`: the accepted sizes; `fs`: None: raw block; `fs_asked`:
-    False if `fs` is only the default, so that a copy gets the filesystem of its source; `pool`:
-    the name of the requested pool, None: any; `placed`: the name of the pool that was chosen
-    already, if any; `allocation`, `block_size`: None: the pool's default; `encrypted`: None: as
-    the source is; `inline`: a CSI ephemeral volume, which is deleted with its pod.
+    `key`: the hash of `name`; `range`: the accepted sizes; `fs`: the filesystem type, None: raw
+    block; `fs_asked`: False if `fs` is only the default, so that a copy gets the filesystem of its
+    source; `options`: options for mkfs; `pool`: the name of the requested pool, None: any;
+    `placed`: the name of the pool that was chosen already, if any; `allocation`, `block_size`:
+    None: the pool's default; `encrypted`: None: as the source is; `limits`: the IO limits;
+    `source`: the id of the volume or snapshot to copy, None: blank; `objects`: the names of the
+    volume's objects in Kubernetes; `inline`: a CSI ephemeral volume, which is deleted with its pod.
     """
 
     name: str
@@ -162,8 +164,8 @@ class ListVolumes:
 @dataclass(frozen=True, slots=True)
 class GetCapacity:
     """The request for the free space of a pool (GetCapacity) for volumes with these properties.
-    `fs`: None: any; `allocation`: None: the pool's default; `pool`: its name, None: the pool
-    with the most free space.
+    `fs`: the filesystem type, None: any; `allocation`: None: the pool's default; `pool`: the pool's
+    name, None: the pool with the most free space.
     """
 
     fs: FsType | None = None
@@ -219,8 +221,8 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Modify:
-    """The request to change IO limits of a volume (ControllerModifyVolume). `limits`: new values by
-    the field's name in Limits.
+    """The request to change IO limits of a volume (ControllerModifyVolume). `limits`: the new
+    values, by the names of the fields of Limits; other limits stay as they are.
     """
 
     volume_id: VolumeId

@@ -13,7 +13,7 @@ from driver.volumes.locks import NO_LOCKS, Locks
 
 @dataclass(frozen=True, slots=True)
 class DeleteSnapshot:
-    """The request to delete a snapshot that belongs to no group (DeleteSnapshot)."""
+    """The request to delete a snapshot that is no member of a group snapshot (DeleteSnapshot)."""
 
     snapshot_id: SnapshotId
 
@@ -50,8 +50,9 @@ class ListSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A snapshot to be taken, alone or as a member of a group snapshot. `key`: its id without the
-    pool; `source`: the volume; `objects`: its names in Kubernetes.
+    """A snapshot to be taken, alone or as a member of a group snapshot. `key`: the hash that
+    follows the pool's id in the snapshot's id; `name`: its CSI name; `source`: the id of the
+    volume; `objects`: the snapshot's names in Kubernetes.
     """
 
     key: Key
@@ -77,7 +78,7 @@ class CreateSnapshot:
 @dataclass(frozen=True, slots=True)
 class CreateGroupSnapshot:
     """The request to take snapshots of several volumes at one moment (CreateVolumeGroupSnapshot).
-    `members` are in the order of their sources' ids.
+    `key`: the hash of `name`; `members`: the snapshots, in the order of their sources' ids.
     """
 
     key: Key
@@ -92,9 +93,9 @@ class CreateGroupSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeGroupPart:
-    """The request to take one node's part of a group snapshot that is spread over several nodes.
-    `sources`: the source volumes on this node; `created`: the group's time in seconds since the
-    epoch, equal on all nodes.
+    """The request to take those snapshots of a group snapshot whose source volumes are on this
+    node, while other nodes take the others. `sources`: the ids of these volumes; `created`: the
+    time of the group snapshot in seconds since the epoch, equal on all nodes.
     """
 
     group: CreateGroupSnapshot
@@ -103,7 +104,7 @@ class TakeGroupPart:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Return the members whose sources are on this node."""
+        """Return the snapshots of the group snapshot whose source volumes are on this node."""
         return tuple(each for each in self.group.members if each.source in self.sources)
 
     @property
@@ -114,8 +115,8 @@ class TakeGroupPart:
 
 @dataclass(frozen=True, slots=True)
 class GroupSnapshotRef:
-    """The request to read or delete a group snapshot. `snapshot_ids`: the ids of its members as
-    the caller knows them; empty: not given.
+    """The request to read or delete a group snapshot. `key`: the hash of its CSI name;
+    `snapshot_ids`: the ids of its members as the caller knows them; empty: not given.
     """
 
     key: Key
@@ -129,11 +130,12 @@ class GroupSnapshotRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetChangedBlocks:
-    """The request for one page of a snapshot's allocated extents from byte `start` on or, with a
-    `base`, of the extents in which the two snapshots differ.
+    """The request for one page of the allocated extents of the snapshot `target` from byte `start`
+    on or, with a `base`, of the extents in which the two snapshots may differ.
 
-    `incarnations`: the random texts of target and base on the previous page, to detect that one was
-    created again; (): this page is the first.
+    `incarnations`: random texts from the records of target and base, as read for the previous page:
+    another text now shows that a snapshot was deleted and created again; (): this page is the
+    first.
     """
 
     target: SnapshotId

@@ -38,13 +38,13 @@ class CopyProgress:
 
 
 class BackgroundCopies:
-    """Runs copies that may take longer than their calls. If a copy fails later, the next call gets
-    its error.
+    """Runs copies of images in other threads. A CSI call waits for its copy only for `timeout`
+    seconds; if the copy fails later, the next call for the same copy gets its error.
 
-    `executor_of`: returns, for a pool's name, an executor of its own, so that a pool that hangs
-    delays no other's copies. Its workers must not call `run`: they would wait for each other.
-    `timeout`: seconds that a call waits for its copy; `clock`: returns monotonic seconds; `events`:
-    records how copies end for which no call waits.
+    `executor_of`: returns the executor of the pool with this name; each pool has its own, so that a
+    pool that hangs does not delay copies to other pools. The workers of these executors must not
+    call `run`, since they would wait for each other. `clock`: returns monotonic seconds; `events`:
+    records how a copy ends after its call has stopped waiting.
     """
 
     def __init__(
@@ -72,15 +72,16 @@ class BackgroundCopies:
         *,
         images: Sequence[Image] = (),
     ) -> T:
-        """Run `work` in the pool's executor and return its result.
+        """Run `work`, a function that copies bytes and reports them by the function that it gets,
+        in the pool's executor, and return its result.
 
-        `pool`: the pool's name; `text`: identifies the copy, and names it for people; `total`:
-        bytes to copy, for the progress; `incarnations`: random texts that change when one of its
-        sources is created again; `images`: the images that it creates. If a copy fails while no
-        call waits for it, the next call with the same `text` and `incarnations` within KEEP_FAILURE
-        seconds raises its error.
+        `pool`: the pool's name; `text`: names source and target of the copy, and identifies it;
+        `total`: bytes to copy, for the progress; `incarnations`: random texts of the sources, which
+        change when a source is deleted and created again; `images`: the images that the copy
+        creates. If a copy fails after its call has stopped waiting, the next call with the same
+        `text` and `incarnations` within KEEP_FAILURE seconds raises its error.
 
-        Raises: StillRunning: it takes longer than `timeout`, and continues in the background;
+        Raises: StillRunning: the copy takes longer than `timeout`, and continues in the background;
         what `work` raises.
         """
         self._forget_old()
@@ -98,13 +99,13 @@ class BackgroundCopies:
         raise StillRunning(f"{text} takes longer: try again", done=future, status=progress.status)
 
     def stop(self) -> None:
-        """Make all running copies fail with Busy at their next step. Each then removes its
-        unfinished image.
+        """Make each running copy fail with Busy when it reports its progress next. The copy then
+        removes its unfinished image.
         """
         self._stopping.set()
 
     def running(self) -> Sequence[CopyProgress]:
-        """Return the progress of all copies for which no call waits any more."""
+        """Return the progress of each running copy whose call has stopped waiting for it."""
         return [
             CopyProgress(
                 each.text, each.total, min(each.done, each.total), each.seconds, each.claim
@@ -113,7 +114,9 @@ class BackgroundCopies:
         ]
 
     def remaining(self) -> Sequence[Bytes]:
-        """Return, for each running copy, the bytes that are not copied yet."""
+        """Return, for each running copy whose call has stopped waiting for it, how many bytes are
+        not copied yet.
+        """
         return [progress.remaining for progress in tuple(self._running.values())]
 
     def _ended(self, key: tuple[str, str], done: Future[T], images: Sequence[Image]) -> None:

@@ -26,9 +26,10 @@ TRIES: Final = 3
 
 
 class ChangedBlocks:
-    """Finds the allocated extents of a snapshot, or those in which two snapshots differ.
+    """Finds the allocated extents of a snapshot, or the extents in which two snapshots may differ,
+    and returns them page by page.
 
-    `most`: the number of extents of a snapshot that are examined for one page.
+    `most`: how many extents of a snapshot are examined at most for one page.
     """
 
     def __init__(self, pools: Pools, most: int = MAX_EXTENTS) -> None:
@@ -142,8 +143,10 @@ class _Examination:
 def resized_base(
     base: Iterable[PhysicalExtent], size: Bytes, target: Bytes
 ) -> Iterator[PhysicalExtent]:
-    """Yield the extents of a base snapshot of `size` bytes as if it had `target` bytes: extents
-    beyond `target` are left out, or one extent that counts as changed is added up to it.
+    """Yield the extents of a base snapshot as if its size were not `size` but `target` bytes.
+
+    If `target` is smaller, what lies beyond `target` is left out. If `target` is larger, one more
+    extent follows, from `size` to `target`, that counts as changed.
     """
     for extent in base:
         if extent.start < size:

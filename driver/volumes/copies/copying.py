@@ -76,7 +76,7 @@ class ImageCopy:
     def copy_bytes(self, target: Path, progress: Progress) -> None:
         """Copy the written bytes of the source to the same offsets in `target`; holes stay holes.
 
-        `progress` is called with the number of bytes of each piece.
+        `progress` is called again and again with the number of bytes copied since its last call.
         """
         backend = self.origin.backend
         with backend.reading(self.source.id) as path:
@@ -84,11 +84,11 @@ class ImageCopy:
 
 
 class Copier:
-    """Creates images as copies of others; all images of one call show their sources at the same
-    moment.
+    """Creates images as copies of others. All images that one call creates have the contents that
+    their sources had at the same moment.
 
-    `copies`: runs the copying in the background; its clock must be monotonic. `bound`: the
-    longest time in seconds for which the sources may be frozen.
+    `copies`: runs the copying in the background; its clock must be monotonic. `bound`: the longest
+    time in seconds for which the filesystems of the sources may be frozen.
     """
 
     def __init__(self, copies: BackgroundCopies, bound: float = FREEZE_BOUND) -> None:
@@ -98,12 +98,11 @@ class Copier:
         self._too_slow: dict[ImageId, float] = {}
 
     def copy(self, text: str, copies: Sequence[ImageCopy]) -> None:
-        """Create all the images, or none.
+        """Create the images that `copies` describes: all of them, or none.
 
-        `text` names the copy for people. Raises: Refused: a source is in use, and copying it
-        would take longer than it may be frozen; Busy: copying took longer than the sources may
-        be frozen, and no image was kept; NoSpace; StillRunning: the copy continues in the
-        background; PoolUnavailable.
+        `text` names the copy in messages. Raises: Refused: a source is in use, and copying it would
+        take longer than it may be frozen; Busy: copying took longer than that, and no image was
+        kept; NoSpace; StillRunning: the copy continues in the background; PoolUnavailable.
         """
         pool = copies[0].pool.name
         live = [copy for copy in copies if copy.source_in_use]
@@ -137,8 +136,8 @@ class Copier:
             self._create(idle, live, _no_progress)
 
     def copy_in_step(self, copies: Sequence[ImageCopy], barrier: Barrier) -> None:
-        """Create all the images, or none, in step with the other nodes that take part in the group
-        snapshot.
+        """Create the images that `copies` describes, or none, together with the other nodes that
+        take part in the same group snapshot.
 
         `barrier` is called at each step and waits for the other nodes. Raises: Refused: a pool
         cannot share bytes with the source; Busy: the sources were frozen too long, or another node

@@ -14,14 +14,15 @@ from driver.volumes.snapshot_requests import GroupSnapshotRef
 
 
 class Groups:
-    """Finds and deletes group snapshots by the records of their members."""
+    """Finds and deletes group snapshots by the records of their members, which are snapshots."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
     def members(self, key: Key) -> Sequence[Snapshot]:
-        """Return the members that exist in the available pools, in the order of their ids. Raises:
-        Damaged: an image of the group has a damaged record.
+        """Return the existing members, in the available pools, of the group snapshot with this key
+        (the hash of its CSI name), in the order of their ids. Raises: Damaged: a member has a
+        damaged record.
         """
         for image in self._pools.damaged():
             if image.group == key:
@@ -29,10 +30,10 @@ class Groups:
         return [snapshot for _, snapshot in self._pools.snapshots() if snapshot.group == key]
 
     def known(self, request: GroupSnapshotRef) -> Sequence[Snapshot]:
-        """Return the existing members of the group, at least one.
+        """Return the existing members, at least one, of the group snapshot that the request names.
 
-        Raises: NotFound: no member exists; Invalid: `snapshot_ids` are given and differ from
-        the members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
+        Raises: NotFound: no member exists; Invalid: `snapshot_ids` are given and differ from the
+        members; PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
         members = self.members(request.key)
         if not members:
@@ -43,21 +44,23 @@ class Groups:
         return members
 
     def missing(self, members: Sequence[Snapshot]) -> Sequence[SnapshotId]:
-        """Return the ids of the group's members that do not exist any more. `members`: the members
-        that exist, at least one.
+        """Return the ids of the members of a group snapshot that do not exist any more. `members`:
+        its members that exist, at least one.
 
         Raises: PoolUnavailable: a member may be in a pool that is unavailable; Damaged.
         """
         return [member for member in members[0].members if not self._find(member)]
 
     def refuse_damaged(self, members: Sequence[SnapshotId]) -> None:
-        """Raise Damaged if a member exists with a damaged record. Unavailable pools are skipped."""
+        """Raise Damaged if one of the snapshots with the ids `members` exists with a damaged
+        record. Unavailable pools are skipped.
+        """
         for member in members:
             with suppress(PoolUnavailable):
                 self._find(member)
 
     def delete(self, members: Sequence[Snapshot]) -> None:
-        """Delete the whole group. `members`: the members that exist, at least one.
+        """Delete a whole group snapshot. `members`: its members that exist, at least one.
 
         Raises: PoolUnavailable, and nothing was deleted: a member may be in a pool that is
         unavailable; Damaged.

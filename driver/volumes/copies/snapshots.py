@@ -32,8 +32,8 @@ from driver.volumes.snapshot_requests import (
 class Snapshotter:
     """Creates, deletes and lists snapshots and group snapshots.
 
-    `clock`: returns seconds since the epoch; `bound`: the longest time in seconds for which a
-    source may be frozen.
+    `clock`: returns seconds since the epoch; `bound`: the longest time in seconds for which the
+    filesystem of a source volume may be frozen.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class Snapshotter:
         return snapshot
 
     def delete(self, request: DeleteSnapshot) -> None:
-        """Delete a snapshot. Raises: NotFound; Invalid: it belongs to a group; PoolUnavailable;
-        Damaged.
+        """Delete a snapshot. Raises: NotFound; Invalid: it is a member of a group snapshot;
+        PoolUnavailable; Damaged.
         """
         pool, snapshot = self._pools.snapshot(request.snapshot_id)
         if snapshot.group:
@@ -87,8 +87,8 @@ class Snapshotter:
         return snapshot
 
     def list(self, request: ListSnapshots) -> SnapshotsPage:
-        """Return one page of snapshots. Raises: StaleToken; Damaged: the request names one
-        snapshot, and its record is damaged.
+        """Return one page of snapshots. Raises: Damaged: the request names one snapshot, and its
+        record is damaged.
         """
         if request.snapshot_id:
             self._groups.refuse_damaged([request.snapshot_id])
@@ -103,14 +103,14 @@ class Snapshotter:
     # groups
 
     def create_group(self, request: CreateGroupSnapshot) -> Group:
-        """Take a snapshot of each source at one moment, and return the group. If a group with this
-        name and these sources exists, return that. Members that an interrupted call left are
-        deleted first.
+        """Take a snapshot of each source volume at one moment, and return the group snapshot. If a
+        group snapshot with this name and these sources exists, return that. Members that an
+        interrupted call left are deleted first.
 
         Raises: Conflict: the name exists for other sources; NotFound: a source does not exist;
         Refused: a source is in use, and copying would take longer than it may be frozen; Busy:
-        copying took longer than that; StillRunning: the copy continues in the background;
-        NoSpace; PoolUnavailable; Damaged.
+        copying took longer than that; StillRunning: the copy continues in the background; NoSpace;
+        PoolUnavailable; Damaged.
         """
         ids = tuple(_id(member) for member in request.members)
         self._groups.refuse_damaged(ids)
@@ -124,14 +124,14 @@ class Snapshotter:
         )
 
     def delete_group(self, request: GroupSnapshotRef) -> None:
-        """Delete all members of the group. Raises: NotFound; Invalid: `snapshot_ids` differ from
-        the members; PoolUnavailable; Damaged.
+        """Delete all members of a group snapshot. Raises: NotFound; Invalid: the request's
+        `snapshot_ids` differ from the members; PoolUnavailable; Damaged.
         """
         self._groups.delete(self._groups.known(request))
 
     def get_group(self, request: GroupSnapshotRef) -> Group:
-        """Return the group. Raises: NotFound, also if a member is missing; Invalid: `snapshot_ids`
-        differ from the members; PoolUnavailable; Damaged.
+        """Return a group snapshot. Raises: NotFound, also if a member is missing; Invalid: the
+        request's `snapshot_ids` differ from the members; PoolUnavailable; Damaged.
         """
         members = self._groups.known(request)
         if missing := self._groups.missing(members):
@@ -141,8 +141,8 @@ class Snapshotter:
     # parts of groups on several nodes; only the router knows whether a group is complete
 
     def take_part(self, request: TakeGroupPart, barrier: Barrier) -> tuple[Snapshot, ...]:
-        """Take this node's part of a group snapshot, in step with the other nodes by `barrier`.
-        Only the router knows whether the group is complete.
+        """Take and return the snapshots of those sources of a group snapshot that are on this node.
+        `barrier`: waits, at each step, until the other nodes have reached that step too.
 
         Raises: Refused, Busy, NoSpace, and nothing was created; NotFound: a source does not exist.
         """
@@ -151,12 +151,12 @@ class Snapshotter:
         return tuple(copy.image for copy in copies if isinstance(copy.image, Snapshot))
 
     def part(self, request: GroupSnapshotRef) -> Sequence[Snapshot]:
-        """Return the group's members on this node. Raises: Damaged."""
+        """Return the members of a group snapshot that are on this node. Raises: Damaged."""
         return self._groups.members(request.key)
 
     def delete_part(self, request: GroupSnapshotRef) -> None:
-        """Delete the group's members on this node; no-op if there are none. Raises:
-        PoolUnavailable; Damaged.
+        """Delete the members of a group snapshot that are on this node; no-op if there are none.
+        Raises: PoolUnavailable; Damaged.
         """
         members = self._groups.members(request.key)
         self._groups.refuse_damaged(members[0].members if members else request.snapshot_ids)

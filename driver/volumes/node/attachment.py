@@ -21,7 +21,7 @@ from driver.volumes.pools.registry import Pools
 
 def contents_device(pool: Pool, volume: Volume) -> Device | None:
     """Return the device from which the volume's contents can be read: of an encrypted volume its
-    open container.
+    open LUKS container, of others the attached device.
 
     None: not attached, or not open. Raises: Refused: the pool cannot open encrypted volumes.
     """
@@ -32,8 +32,8 @@ def contents_device(pool: Pool, volume: Volume) -> Device | None:
 
 
 def find_device(pools: Pools, volume_id: VolumeId) -> Device | None:
-    """Return the volume's open container, or else its pool's device, without reading its record;
-    None: neither exists.
+    """Return the volume's open LUKS container if there is one, else the device of its attached
+    image, without reading its record; None: neither exists.
 
     If the pool is unavailable, only an open container is found, by its name.
     """
@@ -53,13 +53,13 @@ def _container(pool: Pool, volume_id: VolumeId, lower_device: Device | None) -> 
 def ensure_attached(
     pool: Pool, volume: Volume, *, read_only: bool, undo: ExitStack, secret: bytes | None = None
 ) -> tuple[Device, bool]:
-    """Attach the volume if it is not attached. Returns its device, and whether this call created
-    it; a new device has no IO limits.
+    """Attach the volume if it is not attached. Returns the volume's device, and whether this call
+    created the device; a new device has no IO limits.
 
-    An encrypted volume is attached writable and opened; `secret` is checked even if it is open
-    already. `undo`: the steps to undo after a later error are pushed to it. Raises: Refused: it
-    is in use read-only and has to be writable; Invalid: the secret is missing or wrong;
-    PoolUnavailable; Damaged.
+    An encrypted volume is attached writable and opened; `secret`, its passphrase, is checked even
+    if it is open already. `undo`: gets the steps that undo this call if the caller fails later.
+    Raises: Refused: the volume is in use read-only and has to be writable; Invalid: the secret is
+    missing or wrong; PoolUnavailable; Damaged.
     """
     if volume.luks_key_id is None:
         device, is_new = _ensure_attached(pool, volume, read_only=read_only, undo=undo)
@@ -109,11 +109,11 @@ def _ensure_attached(
 
 
 def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
-    """Close the volume's container if it is encrypted, and detach its device; no-op if it is not
-    attached.
+    """Close the volume's LUKS container if it is encrypted, and detach its device; no-op if the
+    volume is not attached.
 
-    `device`: the device from which the contents are read, as returned by `contents_device`.
-    Raises: Refused: the device is in use.
+    `device`: the device from which the contents are read, as returned by `contents_device`. Raises:
+    Refused: the device is in use.
     """
     with io_limits.removed(pool, device):
         if volume.luks_key_id is not None:
@@ -123,10 +123,10 @@ def detach(pool: Pool, volume: Volume, device: Device | None) -> None:
 
 
 def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
-    """Close and detach `device`, the result of `find_device`. If the pool is unavailable, the
-    device below is found by the image's id.
+    """Detach a volume whose record need not be readable; if it is encrypted, close its LUKS
+    container first. If the pool is unavailable, the volume's device is found by the volume's id.
 
-    Raises: Refused: the device is in use.
+    `device`: the result of `find_device`. Raises: Refused: the device is in use.
     """
     nearest = pools.nearest(volume_id)
     if device and device.parent:
@@ -139,11 +139,11 @@ def release(pools: Pools, volume_id: VolumeId, device: Device | None) -> None:
 
 
 def ensure_size(pool: Pool, volume: Volume, device: Device, secret: bytes | None) -> None:
-    """Grow the volume's device, and its open container, to the recorded size, as an expansion may
-    have been interrupted; no-op if they have it.
+    """Grow the volume's device, and its open LUKS container, to the size in the record, since an
+    expansion may have been interrupted; no-op if they are large enough.
 
-    `device`: the container of an encrypted volume, else the pool's device. Raises: Invalid: the
-    container has to grow, and the secret is missing or wrong.
+    `device`: the container of an encrypted volume, else the attached device; `secret`: the
+    passphrase. Raises: Invalid: the container has to grow, and the secret is missing or wrong.
     """
     lower_device = device if volume.luks_key_id is None else pool.backend.attached(volume.id)
     if lower_device and pool.host.size(lower_device) < volume.size:

@@ -21,11 +21,14 @@ from driver.volumes.requests import GetVolume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeDescription:
-    """The state of a volume on its node. `staging`: each path at which it is staged, and whether
-    that is recorded.
+    """The state of a volume on its node.
 
-    `extents`: number of extents of the image; None if only an upper bound of the written bytes is
-    known.
+    `pool`: the pool's name; `device`: where the contents can be read, None: not attached;
+    `staging`: each path with a recorded mount, and whether it is a staging path (else a target);
+    `holders`: texts that name the processes, mounts and devices that use `device`; `extents`:
+    number of extents of the image, None if it is not known; `written`: bytes written in the image,
+    without `extents` an upper bound; `snapshots`, `clones`: the ids of those made from the volume;
+    `usage`: that of its mounted filesystem, None: not mounted.
     """
 
     pool: str
@@ -50,7 +53,9 @@ class Describer:
         self._records = records
 
     def staged(self) -> Mapping[str, tuple[str, int]]:
-        """Return the staging path and the device (dev_t) of each staged volume, by its id."""
+        """Return, by the volume's id, the staging path and the device number (dev_t) of each staged
+        volume.
+        """
         return self._records.staged()
 
     def describe(self, request: GetVolume) -> VolumeDescription:

@@ -24,8 +24,8 @@ SECRET: Final = "secrets[passphrase]"  # noqa: S105 - the name of the field
 
 
 def require_crypt(pool: Pool) -> Crypt:
-    """Return the port that opens the pool's encrypted volumes. Raises: Refused: the pool has
-    none.
+    """Return the object that opens and closes the LUKS containers of the pool's encrypted volumes.
+    Raises: Refused: the pool cannot open encrypted volumes.
     """
     if pool.crypt is None:
         raise Refused(f"pool {pool.name} cannot open encrypted volumes")
@@ -74,10 +74,10 @@ def ensure_formatted(pool: Pool, volume: Volume, secret: bytes) -> Volume:
 
 
 def ensure_new_uuid(pool: Pool, volume: Volume, device: Device) -> None:
-    """Give the filesystem of an encrypted copy its own UUID before the first mount; no-op if it has
-    one. If interrupted, the next call repeats it.
+    """Give the filesystem of an encrypted copy another UUID than its source's before the first
+    mount; no-op if that was done. If the call is interrupted, the next one repeats it.
 
-    `device`: the copy's open container.
+    `device`: the copy's open LUKS container.
     """
     if volume.needs_new_uuid and volume.fs:
         pool.host.new_uuid(device.path, volume.fs, block_size=volume.block_size)

@@ -60,13 +60,13 @@ class EphemeralVolumes:
         self._health = health
 
     def publish(self, request: InlinePublish) -> None:
-        """Create the volume and mount it at the target, or do neither. If it exists, as after a
-        reboot, it is only mounted.
+        """Create the volume and mount it at the target, or do neither. If the volume exists, as
+        after a reboot, it is only mounted.
 
-        Raises: Busy, PoolUnavailable: kubelet will unpublish, so nothing is undone; Unfinished:
-        the call failed, and the volume stays until NodeUnpublishVolume; Invalid, NoSpace,
-        OutOfRange, Refused, Damaged: the volume cannot be created or mounted, and nothing is
-        left.
+        Raises: Busy, PoolUnavailable: what was done stays, because kubelet will call
+        NodeUnpublishVolume; Unfinished: mounting failed, and the volume stays until
+        NodeUnpublishVolume; Invalid, NoSpace, OutOfRange, Refused, Damaged: the volume cannot be
+        created or mounted, and nothing is left.
         """
         volume = self._volumes.create(request.create)
         try:
@@ -78,8 +78,8 @@ class EphemeralVolumes:
             raise
 
     def unpublish(self, request: InlineUnpublish) -> None:
-        """Unmount the volume, even if its pool is unavailable, and delete it; no-op if there is
-        none. A volume with a damaged record is not deleted, but logged.
+        """Unmount the volume, even if its pool is unavailable, and delete it; no-op if the volume
+        does not exist. If its record is damaged, the volume is not deleted, which is logged.
 
         Raises: Refused, and nothing was changed: something else is mounted at the target;
         PoolUnavailable: the volume may be in an unavailable pool, from which it still has to be
@@ -100,8 +100,8 @@ class EphemeralVolumes:
             )
 
     def pool_name(self, key: Key) -> str | None:
-        """Return the name of the pool that has the volume with this key; None: no pool that answers
-        has it.
+        """Return the name of the pool that has the inline volume with this key, the hash of the
+        volume id that kubelet generated; None: no pool that answers has it.
         """
         with suppress(PoolUnavailable):  # also without its pool it must come off
             if pool_and_volume := self._pools.find_volume(key):

@@ -17,11 +17,11 @@ BOUND: Final = 5.0  # seconds for which writers may stand still
 
 
 def fit(pool: Pool, volume: Volume, device: Device, fs: FsType) -> None:
-    """Grow the filesystem on `device` before it is mounted, on kernels that cannot grow it while
-    it is mounted; a failure is only logged.
+    """Grow the unmounted filesystem on `device` to the size of the device, on kernels that cannot
+    grow it while it is mounted; no-op on others. A failure is only logged.
 
-    Raises: StillRunning: the tool has not finished; Refused: the filesystem is damaged after a
-    failed growth.
+    Raises: StillRunning: the program that grows it has not finished; Refused: the filesystem is
+    damaged after a failed growth.
     """
     try:
         pool.host.fit(device, fs)
@@ -36,7 +36,7 @@ def grow(pool: Pool, volume: Volume, device: Device, target: Path, fs: FsType) -
     """Grow the mounted filesystem to the size of its device, and sync it.
 
     `target`: a path at which it is mounted writable. Raises: StillRunning: the kernel is still
-    growing it; Busy, Refused, Unusable, Failed: it has its old size.
+    growing it; Busy, Refused, Unusable, Failed: the filesystem still has its old size.
     """
     try:
         grew = pool.host.grow(device, target, fs)

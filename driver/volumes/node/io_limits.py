@@ -33,11 +33,11 @@ def require_enforceable(pool: Pool, limits: Limits) -> None:
 
 
 def ensure(pool: Pool, volume: Volume, device: Device) -> None:
-    """Enforce the volume's IO limits on `device`, its topmost device, and remove the limits of the
-    device below (that of an encrypted volume's container).
+    """Enforce the volume's IO limits on `device`, from which its contents are read. If that is the
+    LUKS container of an encrypted volume, limits of the device below the container are removed.
 
-    A failure is only logged, so that the pod can start. The health of the volume reports it,
-    and maintenance retries.
+    A failure is only logged, so that the pod can start. The health of the volume reports it, and
+    maintenance retries.
     """
     try:
         if device.parent:
@@ -48,8 +48,8 @@ def ensure(pool: Pool, volume: Volume, device: Device) -> None:
 
 
 def is_enforced(pool: Pool, volume: Volume, device: Device) -> bool:
-    """Return whether `device`, the volume's topmost device, has the volume's IO limits now.
-    Raises: Failed: the kernel's limits cannot be read.
+    """Return whether the kernel now enforces the volume's IO limits on `device`, from which the
+    volume's contents are read. Raises: Failed: the kernel's limits cannot be read.
     """
     return pool.io_limits.enforced(device) == enforceable(volume.limits)
 
@@ -81,11 +81,11 @@ def remove(pool: Pool, device: Device) -> None:
 
 @contextmanager
 def removed(pool: Pool, device: Device | None) -> Iterator[None]:
-    """Remove the IO limits of a device that the `with` block unmounts and detaches; set them again
-    if the block fails.
+    """Remove the IO limits of `device`, which the `with` block unmounts and detaches, and set them
+    again if the block fails. None: the volume has no device, so nothing is done.
 
-    Without limits the remaining data is written out at full speed, as no pod uses the volume
-    any more. `device`: the topmost one; None: there is none.
+    Without limits the data in the page cache is written out at full speed, as no pod uses the
+    volume any more.
     """
     limits = NO_LIMITS
     if device:

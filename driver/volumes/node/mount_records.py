@@ -24,9 +24,9 @@ class MountRecord:
     """The record of a mount that this driver made at `path`. `volume`: the volume's id. `device`,
     `number`: path and number (dev_t) of the volume's device when it was mounted.
 
-    `node`: True if the device node is bound at the path instead of a filesystem mounted; at the
-    staging path of a raw block volume nothing is mounted. `staging`: of a target, the staging
-    path from which it was published; of a staging path, that path itself.
+    `node`: True for a raw block volume, whose device node is bound at its targets, while nothing is
+    mounted at its staging path; False: a filesystem is mounted at `path`. `staging`: the path at
+    which the volume was staged; it equals `path` in the record of that staging.
     """
 
     path: Path
@@ -51,8 +51,8 @@ class MountRecord:
 
 
 class MountRecords:
-    """The mounts that this driver has made, stored in `records`. A record is parsed only once,
-    until it is changed.
+    """The records of the mounts that this driver has made on this node, stored in `records`. Each
+    is parsed only once, until it is changed.
     """
 
     def __init__(self, records: Records) -> None:
@@ -60,7 +60,9 @@ class MountRecords:
         self._parsed: dict[str, tuple[Mapping[str, str], MountRecord | None]] = {}
 
     def at(self, path: Path) -> MountRecord | None:
-        """Return the record of `path`; None: there is none, or this version cannot read it."""
+        """Return the record of the mount at `path`; None: there is no record, or this version of
+        the driver cannot read it.
+        """
         key = str(path)
         fields = self._records.get(key)
         return self._parse(key, fields) if fields else None
@@ -76,7 +78,7 @@ class MountRecords:
         return staged
 
     def find_by_volume(self, volume_id: VolumeId) -> Iterator[MountRecord]:
-        """Yield all records of a volume."""
+        """Yield the records of all mounts of a volume."""
         for key, fields in self._records.find("volume", str(volume_id)).items():
             if record := self._parse(key, fields):
                 yield record
@@ -118,9 +120,8 @@ def mount_record(  # noqa: PLR0913 - the facts of one mount
 ) -> MountRecord:
     """Return the record of a mount that is about to be made at `path`.
 
-    `device`: the volume's device. `node`: whether its device node is bound instead of its
-    filesystem mounted. `staging`: of a target, the staging path from which the volume is
-    published; of a staging path, that path itself.
+    `device`: the volume's device. `node`: True: its device node is bound; False: its filesystem is
+    mounted. `staging`: the staging path of the volume, equal to `path` while it is being staged.
     """
     return MountRecord(
         path=path,

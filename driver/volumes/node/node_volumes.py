@@ -63,7 +63,7 @@ class NodeVolumes:
 
         Raises: NotFound; PoolUnavailable; Damaged; Refused: `capability` does not fit, or the
         device, filesystem or path cannot be used; Conflict: it is mounted with other options;
-        Unusable: its filesystem broke and is in use; Invalid: a mount option or the secret is
+        Unusable: its filesystem shut down, and is in use; Invalid: a mount option or secret is
         wrong.
         """
         pool, volume = self._pools.volume(request.volume_id)
@@ -72,8 +72,8 @@ class NodeVolumes:
         self.stage_volume(pool, volume, request)
 
     def stage_volume(self, pool: Pool, volume: Volume, request: Stage) -> Device:
-        """Attach and mount a volume whose record the caller has read already, and return its
-        device. Raises: the errors of `stage`.
+        """Attach a volume whose record the caller has read already, mount it unless it is a raw
+        block volume, and return its device. Raises: Refused; Conflict; Unusable; Invalid; Damaged.
         """
         return staging.stage(pool, volume, request, self._records)
 
@@ -152,7 +152,7 @@ class NodeVolumes:
         self._records.remove(target, volume_id)
 
     def owns(self, host: Host, path: Path, mount: MountPoint, volume_id: VolumeId) -> bool:
-        """Return whether the mount `mount` at `path` is one of the volume."""
+        """Return whether `mount`, found at `path`, is a mount of the volume `volume_id`."""
         device = attachment.find_device(self._pools, volume_id)
         return own_mounts.is_own_mount(host, self._records.at(path), mount, device, volume_id)
 
@@ -190,11 +190,11 @@ class NodeVolumes:
 
     def stats(self, request: GetVolumeStats) -> VolumeStats:
         """Return the usage of the volume's filesystem, or the size of its device, and the volume's
-        faults. A device node of a pod that is not bound to the volume any more is a fault; then
-        there is no usage.
+        faults. If a pod has a device node that is not the volume's any more, that is a fault, and
+        no usage is returned.
 
-        Raises: NotFound: no such volume, or it is not at the path, so that the usage of the
-        host's own filesystem is never returned; PoolUnavailable; Damaged.
+        Raises: NotFound: no such volume, or it is not at the path, so that the usage of the host's
+        own filesystem is never returned; PoolUnavailable; Damaged.
         """
         pool, volume = self._pools.volume(request.volume_id)
         if request.path is None:

@@ -30,9 +30,10 @@ def is_own_mount(
     device: Device | None,
     volume_id: VolumeId,
 ) -> bool:
-    """Return whether `mount` belongs to the volume.
+    """Return whether `mount` is a mount of the volume `volume_id`.
 
-    `record`: that of the path at which `mount` was found. `device`: the volume's device, if known.
+    `record`: the driver's record of the path at which `mount` was found, None: there is none.
+    `device`: the volume's device, if known.
     """
     if record and record.matches(mount):
         return record.volume == str(volume_id)
@@ -42,10 +43,10 @@ def is_own_mount(
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Who uses a volume beside one staging path.
+    """The mounts and stagings of a volume other than its staging at one given path.
 
-    `targets`: must be unmounted before that path. `stagings`: other staging paths, and targets
-    published from them, which also need the device.
+    `targets`: pods' paths that must be unmounted before the given path. `stagings`: other staging
+    paths, and targets published from those, which also need the volume's device.
     """
 
     targets: Sequence[Path]
@@ -100,10 +101,10 @@ class VolumeMounts:
         raise Failed(f"{path} is still a mount point after {_LAYERS} unmounts")
 
     def users(self, staging: Path, mount: MountPoint | None) -> Users:
-        """Return who uses the volume beside the staging path `staging`. If `device` is None, only
-        recorded mounts are found.
+        """Return where the volume is in use, other than at the staging path `staging`. If this
+        object's `device` is None, only recorded mounts are found.
 
-        `mount`: the topmost mount at `staging`.
+        `mount`: the topmost mount at `staging`; None: nothing is mounted there.
         """
         host = self.host
         recorded = self._recorded_beside(staging)
@@ -144,10 +145,11 @@ class VolumeMounts:
 def find_swapped(
     host: Host, records: MountRecords, volume: Volume, device: Device | None
 ) -> Sequence[Fault]:
-    """Return a fault for each path at which a pod has a device node of the volume that stands for
-    another device now.
+    """Return a fault for each path at which a pod of a raw block volume has a device node whose
+    device is not the volume's any more, e.g. since the volume was attached again.
 
-    `device`: the volume's device; None: it is not attached.
+    `device`: the volume's device; None: it is not attached. A volume with a filesystem has no such
+    fault.
     """
     if volume.fs is not None:
         return ()
@@ -161,8 +163,8 @@ def find_swapped(
 
 
 def swapped_text(record: MountRecord, volume_id: VolumeId) -> str:
-    """Return the text of the fault that the device node at the recorded path stands for another
-    device than the volume's now.
+    """Return the error text which says that the device node at the path of `record` does not belong
+    to the volume any more, so that the pod must end.
     """
     return (
         f"{record.path} is the device node {record.device}, which is not bound to volume"

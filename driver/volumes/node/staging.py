@@ -25,13 +25,14 @@ from driver.volumes.requests import Capability
 
 def stage(pool: Pool, volume: Volume, request: Stage, records: MountRecords) -> Device:
     """Attach the volume, mount it at the staging path unless it is a raw block volume, and set its
-    IO limits. Returns the device. If that fails, the steps of this call are undone.
+    IO limits. Returns the volume's device. If a step fails, the steps of this call are undone.
 
     An encrypted volume that was never formatted is formatted first. Raises: Conflict: it is mounted
     there with other options, or writable instead of read-only or the reverse; Refused: something
     else is mounted there, the device is in use read-only, or its filesystem is damaged or not the
-    recorded one; Unusable: its filesystem broke and is in use elsewhere; Invalid: a mount option is
-    not accepted, or the secret is missing or wrong; Damaged: the image is missing or too short.
+    recorded one; Unusable: its filesystem shut down or became read-only, and is in use elsewhere;
+    Invalid: a mount option is not accepted, or the secret is missing or wrong; Damaged: the image
+    is missing or too short.
     """
     with ExitStack() as undo:
         if volume.luks_key_id is not None:
@@ -83,7 +84,9 @@ def refuse_other_access(mount_point: MountPoint, *, read_only: bool) -> None:
 
 
 def refuse_second_target(pool: Pool, device: Device, request: NodePublish) -> None:
-    """Raise Refused if the volume is mounted anywhere but at its staging path."""
+    """Raise Refused if the volume on `device` is mounted anywhere but at the staging path that the
+    request names.
+    """
     for mount in pool.host.mount_points(device):
         if mount.target != request.staging:
             raise Refused(
@@ -168,13 +171,13 @@ def mount(  # noqa: PLR0913 - what is mounted where, and who records it
     *,
     is_new: bool = False,
 ) -> bool:
-    """Mount the volume's filesystem at the staging path. If it is not mounted elsewhere, it is
-    first checked, and grown on kernels that cannot grow it while mounted. Returns False if it is
-    known to fill its device.
+    """Mount the volume's filesystem at the staging path. If it is mounted nowhere yet, it is first
+    checked, and grown on kernels that cannot grow it while mounted. Returns False if it is known to
+    fill its device, else True.
 
-    `device`: of an encrypted volume the open container, so that no secret is needed. `is_new`: this
-    call attached the device, so the volume is mounted nowhere. Raises: Refused: the filesystem is
-    damaged or not the recorded one.
+    `device`: of an encrypted volume the open LUKS container, so that no secret is needed. `is_new`:
+    the caller has just attached the device, so the volume is mounted nowhere. Raises: Refused: the
+    filesystem is damaged or not the recorded one.
     """
     fs, host = volume.fs, pool.host
     assert fs  # noqa: S101 - a raw block volume is mounted nowhere

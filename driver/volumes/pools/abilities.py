@@ -19,8 +19,8 @@ ENCRYPTION: Final = "encryption"
 
 
 def lacking(pool: Pool) -> Iterator[str]:
-    """Yield the features that volumes of the pool cannot have on this node: filesystem types, and
-    ENCRYPTION. A router chooses a node by them.
+    """Yield the features that volumes of the pool cannot have on this node: names of filesystem
+    types, and "encryption". A router does not choose this node for volumes that need one of them.
     """
     yield from (fs for fs in FsType if pool.host.lacks(fs))
     if lacks_encryption(pool):

@@ -32,9 +32,10 @@ class Replies(Generic[T]):
 
 
 def ask_directly(pool: Pool, question: Callable[[Backend], T]) -> T:
-    """Return the result of `question(pool.backend)`, called in this thread if the pool answered a
-    moment ago, else in a thread of the pool. Raises: PoolSilent: the pool does not answer; what
-    `question` raises.
+    """Return the result of `question(pool.backend)`. It is called in this thread if the pool has
+    answered another call a moment ago, else in a thread of the pool.
+
+    Raises: PoolSilent: the pool does not answer; what `question` raises.
     """
     if pool.answers.answered_recently and not pool.answers.silent_for:
         answer = question(pool.backend)
@@ -44,8 +45,8 @@ def ask_directly(pool: Pool, question: Callable[[Backend], T]) -> T:
 
 
 def ask_until_silent(pool: Pool, question: Callable[[Pool], T]) -> T:
-    """Call `question(pool)` in a thread and return its result. Waits without a time limit as long
-    as the pool answers any call.
+    """Call `question(pool)` in a thread and return its result. There is no time limit for it, as
+    long as the pool answers this or other calls.
 
     Raises: PoolSilent: the pool has not answered any call for too long; what `question` raises.
     """
@@ -70,7 +71,8 @@ def ask_all(pools: Iterable[Pool], question: Callable[[Pool], T], within: float)
     """Call `question` for all pools at once, and return their results and errors after at most
     `within` seconds.
 
-    An OSError of a pool is returned as PoolUnavailable; CellarErrors are returned as they are.
+    An OSError for a pool is returned as PoolUnavailable, an error of this driver (CellarError) as
+    it is.
     """
     end = time.monotonic() + within
     replies: Replies[T] = Replies()

@@ -13,8 +13,8 @@ FACTS: Final = contextvars.ContextVar[dict[str, str] | None]("FACTS", default=No
 
 
 def note_image(image: Image) -> None:
-    """Record for the log the claim of the image that the current call concerns, unless the request
-    named it.
+    """Record for the log the Kubernetes object, e.g. the PersistentVolumeClaim, of the image that
+    the current call concerns; no-op if the object was recorded earlier in the call.
     """
     facts = FACTS.get()
     if facts is not None and (names := str(image.objects)):
@@ -36,8 +36,8 @@ def persistent_name(image: Image) -> str:
 
 
 def with_object(text: str, facts: Mapping[str, str]) -> str:
-    """Return an error's text, followed by the Kubernetes object in `facts` that the call concerned,
-    if there is one.
+    """Return the text of an error, followed by the kind and name of the Kubernetes object that the
+    failed call concerned, unless the text names it already. `facts`: the object's name by its kind.
     """
     for kind in ObjectKind:
         if (names := facts.get(kind)) and names not in text:

@@ -20,8 +20,9 @@ _PREFIX: Final = "unpublished "  # of the keys, beside those of places
 
 
 class PendingUnpublishes:
-    """Ended publications that a pool could not record yet, because it was unavailable. They are
-    stored outside of the pools in `records`; None: in memory, until this process ends.
+    """The calls of ControllerUnpublishVolume that still have to be written to the volumes' records,
+    because the pool was unavailable. They are stored in `records`, outside of the pools; None: in
+    memory, until this process ends.
     """
 
     def __init__(self, records: Records | None = None) -> None:
@@ -34,8 +35,8 @@ class PendingUnpublishes:
         self._records.write(f"{_PREFIX}{volume_id}", {"node": node or ""})
 
     def apply(self, pool: Pool, volume: Volume) -> Volume:
-        """Write a pending unpublication to the pool's record, and return the volume as recorded
-        now; no-op if none is pending.
+        """Write a pending unpublication of the volume to its record in the pool, and return the
+        volume as recorded now; no-op if none is pending.
 
         The caller must hold the volume's lock. Raises: PoolUnavailable.
         """

@@ -11,8 +11,8 @@ from driver.core.ports.pool import Pool
 
 @contextmanager
 def naming(*pools: Pool) -> Iterator[None]:
-    """Prefix the text of a NoSpace or OutOfRange that the `with` block raises with the pool's name;
-    no-op if several pools are given.
+    """Put the pool's name in front of the text of a NoSpace or OutOfRange error that the `with`
+    block raises; if several pools are given, such an error is left as it is.
     """
     try:
         yield

@@ -39,8 +39,9 @@ class States:
         """Return the states of all pools in the order of the configuration, after at most `within`
         seconds.
 
-        Of a pool that does not answer, its last state is returned with its age. Once that is older
-        than FRESH seconds, the returned state has no capacity, and the reason in `unavailable`.
+        For a pool that does not answer, the state that was last read is returned with its age.
+        After FRESH seconds, or if there is none, the pool is returned as unavailable, without a
+        capacity and with the reason in `unavailable`.
         """
         begun = self._clock()
         replies = ask_all(self._pools, lambda pool: pool.backend.state(), within)

@@ -23,11 +23,11 @@ Running = Callable[[str], Sequence[float]]  # of a pool by name: since when each
 
 
 class Watching:
-    """Finds pools whose disk hangs: tries a write to each pool whose workers have been busy for
-    long.
+    """Finds pools whose disk hangs, by a trial write to each pool that has been busy with one call
+    for long.
 
-    `running`: returns, for a pool's name, the start times of the calls of its busy workers, by
-    `clock` (monotonic seconds); it may be called from any thread.
+    `running`: returns, for a pool's name, when each call that its worker threads run now has
+    started, by `clock` (monotonic seconds); it may be called from any thread.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Watching:
                     self._tried[pool.name] = pool.answers.begin(backend.try_writing)
 
     def stuck(self) -> Mapping[str, float]:
-        """Return, by the pool's name, how many workers have been busy with one call for more than
-        STUCK seconds.
+        """Return, by the pool's name, how many of its worker threads have been busy with one call
+        for more than STUCK seconds.
         """
         end = self._clock() - STUCK
         return {pool.name: sum(at < end for at in self._running(pool.name)) for pool in self._pools}

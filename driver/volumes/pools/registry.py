@@ -72,8 +72,9 @@ class Pools(ImageLists):
         return [self._adopt(pool) for pool in self._pools]
 
     def choose_workers(self, locks: Locks) -> str:
-        """Return the name of the pool whose workers run a call with these locks, without asking it.
-        MANY: the call concerns several or unknown pools; "": it concerns no particular pool.
+        """Return the name of the pool whose worker threads run a call with these locks, without
+        asking it. "several pools" (MANY): the call concerns several or unknown pools; "": no
+        particular pool.
 
         Raises: PoolSilent: the only pool concerned does not answer, and the call does not unmount a
         volume.
@@ -91,7 +92,9 @@ class Pools(ImageLists):
         return pool.name
 
     def known_with_id(self, pool_id: PoolId) -> Pool | None:
-        """Return the pool that had this id when last read; None: no pool had it. None is asked."""
+        """Return the pool that had this id when the ids were last read, without asking it; None: no
+        pool had it.
+        """
         return next((pool for pool in self._pools if self._ids.get(pool.name) == pool_id), None)
 
     def read_id(self, pool: Pool) -> PoolId:
@@ -136,7 +139,7 @@ class Pools(ImageLists):
         )
 
     def find_host(self, volume_id: VolumeId) -> Host:
-        """Return the machine of the pool that `nearest` returns, also if that is unavailable."""
+        """Return the machine of the volume's pool; it may be a guess if the pool is unavailable."""
         return self.nearest(volume_id).host
 
     def nearest(self, volume_id: VolumeId) -> Pool:
@@ -156,11 +159,11 @@ class Pools(ImageLists):
         return tuple({id(pool.host): pool.host for pool in self._pools}.values())
 
     def find_volume(self, key: Key, near: Pool | None = None) -> tuple[Pool, Volume] | None:
-        """Return the volume with this key and its pool: from the pool `near` if it has one, else
-        the newest one of the other pools; None if there is none.
+        """Return the volume with this key, the hash of its CSI name, and its pool: from the pool
+        `near` if that has one, else the newest one of the other pools; None if there is none.
 
         While a pool did not answer, a volume with the same key may have been created in another
-        pool. That one is newer, so repeated calls keep finding it.
+        pool. The newest one is returned, so repeated calls keep finding the same one.
 
         Raises: PoolSilent: a pool that does not answer has such a volume or, without `near`, was
         never read and may have one; Damaged.
@@ -168,14 +171,14 @@ class Pools(ImageLists):
         return self._find(key, lambda backend, pool: backend.find(VolumeId(pool, key)), near)
 
     def find_snapshot(self, key: Key, near: Pool | None = None) -> tuple[Pool, Snapshot] | None:
-        """Return the snapshot with this key and its pool; None: there is none. The pool `near` is
-        asked first. Raises: PoolSilent; Damaged.
+        """Return the snapshot with this key, the hash of its CSI name, and its pool; None: there is
+        none. The pool `near` is asked first. Raises: PoolSilent; Damaged.
         """
         return self._find(key, lambda backend, pool: backend.find(SnapshotId(pool, key)), near)
 
     def every_volume(self, key: Key) -> tuple[Sequence[VolumeId], PoolUnavailable | None]:
-        """Return the ids of the volumes with this key in all pools, also those with a damaged
-        record, and the error of the first unavailable pool (or None).
+        """Return the ids of the volumes with this key, the hash of the CSI name, in all pools, also
+        of those with a damaged record, and the error of the first unavailable pool (or None).
 
         There may be several if one was created while the pool with another was unavailable.
         """
@@ -194,10 +197,9 @@ class Pools(ImageLists):
 
     def chosen(self, request: CreateVolume) -> Pool | None:
         """Return the pool in which the new volume must be created: the one that the request names
-        or has chosen before, that of the source, or the only one; None: any pool.
+        as its parameter or as chosen earlier, that of the source, or the only one; None: any pool.
 
-        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is
-        unavailable.
+        Raises: Invalid: no pool has the name; PoolUnavailable: the source's pool is unavailable.
         """
         if (name := request.pool or request.placed) is not None:
             return self.named(name, "volume_context" if request.inline else "parameters")
@@ -210,8 +212,8 @@ class Pools(ImageLists):
     def with_most_space(self, allocation: Allocation | None) -> tuple[Pool, Capacity]:
         """Return the pool in which the largest volume fits, and its capacity.
 
-        `allocation`: only pools that have it; None: each with its default. Raises: Invalid: no pool
-        has the allocation; PoolUnavailable: no pool is available.
+        `allocation`: thick, sparse or thin; None: each pool's default. Raises: Invalid: no pool
+        supports the allocation; PoolUnavailable: no pool is available.
         """
         replies = ask_all(
             self._pools,

@@ -38,7 +38,9 @@ class TrimSlice:
 
 @dataclass(frozen=True, slots=True)
 class SliceDone:
-    """The result of a slice: the discarded bytes, and whether it was the volume's last slice."""
+    """The result of trimming one slice, a byte range, of a volume's filesystem. `discarded`: how
+    many bytes were discarded; `last`: whether the slice reaches the end of the volume.
+    """
 
     discarded: Bytes
     last: bool
@@ -60,8 +62,8 @@ class Trimmer:
         return self._pools.all()
 
     def candidates(self, pool: Pool) -> Sequence[VolumeId]:
-        """Return the ids of the pool's volumes that may have free extents to discard, without
-        asking the pool.
+        """Return the ids of the pool's volumes whose filesystem may have free extents to discard,
+        from the records in memory, without asking the pool.
         """
         known = pool.backend.known()
         return [
@@ -71,7 +73,8 @@ class Trimmer:
         ]
 
     def trim(self, request: TrimSlice) -> SliceDone:
-        """Discard the free extents of one slice. No-op if the volume is not mounted writable.
+        """Discard the free extents in the byte range of the volume's filesystem that the request
+        names. Returns how many bytes were discarded; no-op if the volume is not mounted writable.
 
         Raises: NotFound; PoolUnavailable; Damaged; Refused; OSError: the kernel does not support
         it, or failed.
