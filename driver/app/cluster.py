@@ -27,15 +27,18 @@ Survey: TypeAlias = Callable[[Nodes], Awaitable[None]]
 
 
 def no_problem() -> str | None:
-    """Return None: the cluster has no problem, as nothing in it can fail."""
+    """Return None, which means that the cluster has no problem: a cluster from a file
+    cannot fail.
+    """
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What a router needs of its cluster. `directory`: lists the nodes; `identities`: the router's
-    certificate; `abandon`: decides whether volumes of a node that is gone may be lost;
-    `record_event`, `record_reported`: record Events.
+    """The objects by which a router knows and serves its cluster. `directory`: lists the nodes;
+    `identities`: provides the router's TLS certificate; `abandon`: returns whether a volume whose
+    node is gone may be lost; `record_event`, `record_reported`: record Events; `locations`: the
+    node that last had each pool.
 
     `problem`: returns why the router cannot work; None: it can. `background`, `surveys`: coroutines
     to run until they are cancelled; surveys are called with the connections to the nodes. `routes`:

@@ -16,7 +16,7 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)  # RF
 
 @dataclass(frozen=True, slots=True)
 class StaticNodes:
-    """The setting that the nodes are listed in a YAML file."""
+    """The value of the setting `--nodes` for nodes that are listed in a YAML file, `file`."""
 
     file: Path
 
@@ -26,8 +26,8 @@ class StaticNodes:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesNodes:
-    """The setting that the nodes are the endpoints of a Service. `namespace` None: that of the
-    router's own pod.
+    """The value of the setting `--nodes` for nodes that are the endpoints of a Kubernetes Service.
+    `namespace` None: that of the router's own pod.
     """
 
     service: str

@@ -40,7 +40,9 @@ Ts = TypeVarTuple("Ts")
 
 
 class EventLoop(asyncio.SelectorEventLoop):
-    """An event loop whose thread and others wake it without releasing the interpreter's lock."""
+    """An asyncio event loop which its own thread and other threads can wake without releasing
+    Python's global interpreter lock.
+    """
 
     def __init__(self) -> None:
         super().__init__(EagerSelector())
@@ -51,7 +53,8 @@ class EventLoop(asyncio.SelectorEventLoop):
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """Have `callback(*args)` called in the loop's thread, as the parent does.
+        """Let the event loop call `callback(*args)` soon in its own thread, and return the handle
+        that cancels that. Any thread may call this method.
 
         Raises: RuntimeError, if the loop is closed.
         """
@@ -97,7 +100,7 @@ class _Wakeups:
 
 
 class EagerSelector(EpollSelector):
-    """An epoll selector that first polls, and waits only if there is no event."""
+    """An epoll selector that first polls without waiting, and waits only if no file is ready."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,9 +128,9 @@ class EagerSelector(EpollSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Return the files that are ready, each with its events, as the parent class does. They are
-        polled once without releasing the interpreter's lock; only if none is ready, or the poll
-        fails, the parent class waits.
+        """Return the files that are ready, each with its events. They are polled once without
+        releasing the interpreter's lock; if none is ready, or the poll fails, wait for them as
+        EpollSelector does, for at most `timeout` seconds.
         """
         count: int = _epoll_wait(self._epoll, self._events, MAX_EVENTS, 0)
         if count > 0:

@@ -29,7 +29,7 @@ from driver.tls.identity import Files, Identities
 async def kubernetes_cluster(
     settings: RouteSettings, nodes: KubernetesNodes, metrics: Metrics
 ) -> AsyncIterator[Cluster]:
-    """Connect to the API server, and yield the cluster of the Service's endpoints."""
+    """Connect to the API server; yield the cluster whose nodes are the Service's endpoints."""
     namespace = nodes.namespace or client.own_namespace()
     async with client.connect(settings.kubeconfig) as api:
         directory = KubernetesDirectory(

@@ -43,8 +43,9 @@ def find_pool_type(spec: PoolSpec) -> PoolType[Any, Any]:
 
 
 def driver_folder(settings: ServeSettings) -> Path | None:
-    """Return the folder in kubelet's directory that only drivers with this name use; None: kubelet
-    has not created its directory yet, or the socket is in another folder.
+    """Return the folder for this driver's socket in kubelet's directory, which only drivers with
+    this name use; None: kubelet has not created the directory yet, or the driver's socket is
+    elsewhere.
     """
     if kubelet := settings.kubelet_dir:
         return csi_socket(kubelet, settings.driver_name).parent if kubelet.is_dir() else None
@@ -53,7 +54,8 @@ def driver_folder(settings: ServeSettings) -> Path | None:
 
 
 def open_state(settings: ServeSettings) -> NodeState:
-    """Open the records that survive the process or, if all pools are simulated, records in memory.
+    """Return the store of what the driver must still know after a restart: files in the state
+    directory or, if all pools are simulated, memory.
 
     Raises: Invalid: a pool has an unknown type.
     """
@@ -63,7 +65,8 @@ def open_state(settings: ServeSettings) -> NodeState:
 
 
 def open_pools(settings: ServeSettings, state: NodeState) -> list[Pool]:
-    """Return the configured pools, without searching for them yet.
+    """Return an object for each configured pool; whether the pool's disk is there is not checked
+    yet.
 
     To be called before gRPC is imported, because it starts a child process, which must not inherit
     gRPC's threads. Raises: Invalid: a pool has an unknown type, or options that its type does not

@@ -295,6 +295,6 @@ def find_flag(model: type[CommonSettings], setting: str) -> Flag:
 
 
 def setting_names(model: type[CommonSettings]) -> list[str]:
-    """Return the names of all settings: the endpoint first, those of both commands last."""
+    """Return the names of the settings: `endpoint`, those of only this command, and the others."""
     common = CommonSettings.model_fields.keys() - {"endpoint"}
     return sorted(model.model_fields, key=lambda name: name in common)

@@ -29,10 +29,11 @@ _BUSY: Final = 5.0  # seconds until a volume that is busy is tried again
 
 
 class TrimRounds:
-    """Trims all volumes every `interval` seconds, each pool independently.
+    """Trims (discards the free space of) all volumes every `interval` seconds, each pool
+    independently.
 
-    `run`: runs a use case with its locks. `discarded`: the bytes discarded so far, by the pool's
-    name.
+    `run(work, request)`: calls `work(request)` in a worker thread, with the request's locks.
+    `discarded`: the bytes discarded so far, by the pool's name.
     """
 
     def __init__(
@@ -47,10 +48,10 @@ class TrimRounds:
         self._interval = interval
 
     async def repeat(self, pool: Pool) -> None:
-        """Trim the volumes of the pool in rounds, until cancelled.
+        """Trim all volumes of the pool once in each interval, until cancelled.
 
-        The first round begins at a random moment within the interval, so that the nodes of a
-        cluster do not begin at the same time.
+        The first interval begins at a random moment, so that the nodes of a cluster do not trim at
+        the same time.
         """
         await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311 - no secret
         while True:

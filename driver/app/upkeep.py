@@ -63,12 +63,12 @@ class Upkeep:
         }
 
     def copy_executor(self, pool: str) -> Executor:
-        """Return the executor for copies in the pool with this name."""
+        """Return the executor with the threads that copy images in the pool with this name."""
         return self._copiers[pool]
 
     def begin(self) -> None:
-        """Start to listen for disks that appear, and log which features (filesystem types,
-        encryption) this machine lacks.
+        """Start to listen for disks that appear, and to log which features (filesystem types,
+        encryption) this machine lacks, both in the background.
         """
         self.observer.submit(DiskEvents(self._pools, self.observer).watch)
         self.observer.submit(abilities.log_missing, self._pools)
@@ -76,8 +76,9 @@ class Upkeep:
     def tasks(
         self, server: Server, limit_upkeep: LimitUpkeep
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield the coroutines that have to run until the driver stops. `server`: runs calls, and
-        knows since when its workers are busy.
+        """Yield the coroutines that have to run until the driver stops. `server`: runs calls in
+        worker threads, and tells since when each thread has been working on its call;
+        `limit_upkeep`: sets IO limits again that the kernel has lost.
         """
         yield self._watch_workers(Watching(self._pools, server.running))
         yield self._watch_states()
@@ -91,8 +92,9 @@ class Upkeep:
     def trim(
         self, server: Server, trimmer: Trimmer, interval: float
     ) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield the coroutines that trim the volumes of each pool every `interval` seconds; an
-        `interval` of 0: yield none.
+        """Yield the coroutines that trim (discard the free space of) the volumes of each pool every
+        `interval` seconds; an `interval` of 0: yield none. `server`: runs the trimming with the
+        volume locked.
         """
         if not interval:
             return

@@ -153,7 +153,8 @@ class Client:
     def describe(
         self, volume_ids: Iterable[str] = (), snapshot_ids: Iterable[str] = ()
     ) -> dict[str, cellar.Record]:
-        """Return, by id, the records of those images that exist in available pools.
+        """Return the records of the given volumes and snapshots, by id; ids of images that do not
+        exist, or whose pool is unavailable, are left out.
 
         Raises: CallFailed.
         """

@@ -11,11 +11,12 @@ from driver.linux.state.node_state import node_state
 
 
 def initialise(settings: ServeSettings, name: str) -> tuple[str, PoolId]:
-    """Make the location of the configured pool `name` a pool of this driver by marking it, and
-    return the location and the pool's new id.
+    """Make the location of the configured pool `name` a pool of this driver, by writing a mark with
+    a new pool id there, and return the location and that id.
 
-    Raises: Invalid: no such pool, or its type needs no mark; Conflict: it is marked already;
-    Refused: the mark cannot be written; PoolUnavailable; Failed: the pool could not be recorded.
+    Raises: Invalid: no such pool, or its type needs no mark; Conflict: the location has a mark
+    already; Refused: the mark cannot be written; PoolUnavailable: the location cannot be reached;
+    Failed: the pool could not be recorded.
     """
     spec = _find_spec(settings, name)
     pool_type = find_pool_type(spec)

@@ -76,7 +76,9 @@ def human(size: int) -> str:
 
 
 def short(image_id: str) -> str:
-    """Return a shortened id: its pool's id, and enough of its key to distinguish ids by eye."""
+    """Return a volume or snapshot id shortened for people: the pool's id, a dash, and the first 8
+    digits of the hash that follows. Another text is returned unchanged.
+    """
     pool, dash, key = image_id.partition("-")
     return f"{pool}{dash}{key[:8]}…" if dash else image_id
 
@@ -111,7 +113,8 @@ def print_rows(
     """Print the rows as they arrive; on a terminal through a pager if they need more than the
     screen.
 
-    JSON and YAML print whole rows, a table its columns, and names the value of the key `name`.
+    JSON and YAML contain all values of a row, a table those of `columns`, and the format "name"
+    only the value of the key `name`.
     """
     stream = _stream()
     lines = format_rows(output, columns, rows, name=name, colours=has_colours(stream))
@@ -128,8 +131,8 @@ def format_rows(  # noqa: PLR0913 - what is printed, and how
     colours: bool = False,
     measured: int = MEASURED,
 ) -> Iterator[str]:
-    """Yield the lines of the rows in the format `output`: JSON and YAML with whole rows, a table
-    with its columns, names with the value of the key `name`.
+    """Yield the lines of the rows in the format `output`: JSON and YAML contain all values of a
+    row, a table those of `columns`, and the format "name" only the value of the key `name`.
 
     `measured`: how many rows of a table are read before the first is printed, to find the columns'
     widths.

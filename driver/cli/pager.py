@@ -15,9 +15,11 @@ _LESS: Final = "FRSX"  # ends by itself on one screen, colours, long lines cut, 
 
 
 def write(stream: Any, lines: Iterable[str]) -> None:
-    """Write the lines to the stream; through the pager if it is a terminal with fewer lines.
+    """Write the lines to the stream. If the stream is a terminal whose screen has fewer lines, they
+    are shown in a pager.
 
-    The pager is `$PAGER`, or less; none with `PAGER=cat`, or if the program does not exist.
+    The pager is the program in `$PAGER`, or less; with `PAGER=cat`, or if the program does not
+    exist, no pager is used.
     """
     rest = iter(lines)
     if not stream.isatty():

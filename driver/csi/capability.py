@@ -32,8 +32,8 @@ _CLAIM_MODES: Final = {
 def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Capability:
     """Return the capability in a VolumeCapability message.
 
-    `field`: the name of the message's field, for errors. Raises: Invalid, whose text names the
-    unsupported part and what is supported.
+    `field`: the name of the message's field, for errors. Raises: Invalid, whose text says what is
+    not supported, such as an access mode, and what is.
     """
     mode = _mode(message.access_mode.mode, f"{field}.access_mode.mode")
     if message.WhichOneof("access_type") == "block":
@@ -47,16 +47,17 @@ def parse(message: csi.VolumeCapability, field: str = "volume_capability") -> Ca
 
 
 def parse_all(messages: Iterable[csi.VolumeCapability]) -> tuple[Capability, ...]:
-    """Return the capabilities in VolumeCapability messages. Raises: Invalid, whose text names the
-    unsupported part and what is supported.
+    """Return the capabilities in VolumeCapability messages. Raises: Invalid, whose text says what
+    is not supported, such as an access mode, and what is.
     """
     return tuple(parse(message, "volume_capabilities[]") for message in messages)
 
 
 def agreed(capabilities: Sequence[Capability], class_fs: FsType | None) -> FsType | None:
-    """Return the filesystem that the capabilities or the StorageClass (`class_fs`) name.
+    """Return the filesystem that the volume's capabilities or its StorageClass (`class_fs`) name.
 
-    None for raw block volumes, and if none is named. Raises: Invalid if they name different ones.
+    None: the volume is a raw block volume, or neither names a filesystem. Raises: Invalid if they
+    name different ones.
     """
     if len({capability.block for capability in capabilities}) > 1:
         raise Invalid("volume_capabilities: a volume is either block or mount, not both")

@@ -192,8 +192,8 @@ def _recorded_stream(rpc: str, inner: Stream, interceptor: CsiInterceptor) -> St
 
 @dataclass(slots=True)
 class CallRecord:
-    """The facts of one call for the log and the metrics. `code`, `text`: its status; `subject`: the
-    ids in its request; `facts`: what the use case found out, e.g. the claim.
+    """What the log and the metrics say of one call. `code`, `text`: its gRPC status; `subject`: the
+    ids in its request; `facts`: what its handler found out, e.g. the name of the claim.
     """
 
     rpc: str

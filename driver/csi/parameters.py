@@ -52,7 +52,8 @@ _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASC
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Class:
     """The parameters of a StorageClass, overridden by those of a VolumeAttributesClass. None: the
-    parameter is not given. `options`: texts, by the field's name in VolumeOptions.
+    parameter is not given. `options`: the texts of parameters that are fields of VolumeOptions, by
+    the field's name.
     """
 
     pool: str | None = None
@@ -65,10 +66,10 @@ class Class:
 
 
 def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
-    """Return the StorageClass parameters. IO limits in `mutable` (VolumeAttributesClass) override
-    those in `parameters`.
+    """Parse the parameters of a StorageClass. IO limits in `mutable`, the parameters of a
+    VolumeAttributesClass, override those in `parameters`.
 
-    Raises: Invalid, whose text names the key.
+    Raises: Invalid, whose text names the wrong parameter.
     """
     read = _read(parameters, {**CREATION, **LIMITS}, "parameters")
     changed = parse_limits(mutable)
@@ -76,10 +77,10 @@ def parse(parameters: Mapping[str, str], mutable: Mapping[str, str]) -> Class:
 
 
 def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
-    """Return the parameters and the size in bytes of an inline volume, from its attributes in the
-    pod.
+    """Parse an inline volume's attributes in the pod, and return its parameters and its size in
+    bytes.
 
-    Raises: Invalid, whose text names the key.
+    Raises: Invalid, whose text names the wrong attribute.
     """
     read = _read(attributes, {**_INLINE, **LIMITS}, "volume_context")
     size = read.pop("size", DEFAULT_SIZE)
@@ -87,17 +88,17 @@ def parse_inline(attributes: Mapping[str, str]) -> tuple[Class, Bytes]:
 
 
 def parse_limits(mutable: Mapping[str, str]) -> dict[str, int]:
-    """Return the IO limits in `mutable`, parameters of a VolumeAttributesClass, by the field's name
-    in `Limits`.
+    """Return the IO limits in `mutable`, the parameters of a VolumeAttributesClass, by the name of
+    their field in the class Limits.
 
-    Raises: Invalid, whose text names the key.
+    Raises: Invalid, whose text names the wrong parameter.
     """
     return _read(mutable, LIMITS, "mutable_parameters")
 
 
 def limits_by_key(limits: Limits) -> dict[str, int]:
-    """Return the limits that are set, by their VolumeAttributesClass keys; the inverse of
-    `parse_limits`.
+    """Return the IO limits that are set, by the name of their parameter in a
+    VolumeAttributesClass.
     """
     values = {key: getattr(limits, name) for key, (name, _) in LIMITS.items()}
     return {key: value for key, value in values.items() if value}
@@ -111,9 +112,9 @@ def _class(read: Mapping[str, Any], changed: Mapping[str, int]) -> Class:
 
 
 def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = "") -> ObjectNames:
-    """Return the names of Kubernetes objects that are in `parameters`: those of a volume or
-    snapshot, or the volume context of an inline volume. Values that are no valid names in
-    Kubernetes are left out.
+    """Return the names of the Kubernetes objects for which a volume or snapshot is created.
+    `parameters`: those of the create request, or the volume context of an inline volume. Values
+    that are no valid names in Kubernetes are left out.
 
     `kind`: the kind of object for which the image is created; `name`: the CSI name of the image.
     """
@@ -124,10 +125,9 @@ def object_names(parameters: Mapping[str, str], kind: ObjectKind, name: str = ""
 
 
 def claim_names(namespace: str, claim: str, persistent: str) -> ObjectNames:
-    """Return the ObjectNames of a volume from the names of its PersistentVolumeClaim and
-    PersistentVolume.
+    """Return the names of a volume's claim and PersistentVolume as ObjectNames.
 
-    Raises: Invalid: they are no valid names in Kubernetes.
+    Raises: Invalid: one of the names is no valid name in Kubernetes.
     """
     keys = _OBJECTS[ObjectKind.CLAIM]
     named = {
@@ -156,17 +156,16 @@ def _object_name(parameters: Mapping[str, str], key: str) -> str:
 def refuse_parameters(parameters: Mapping[str, str]) -> None:
     """Check that a snapshot has only parameters that Kubernetes itself adds.
 
-    Raises: Invalid, whose text names the key.
+    Raises: Invalid, whose text names the other parameter.
     """
     _read(parameters, {}, "parameters")
 
 
 def refuse_group_parameters(parameters: Mapping[str, str]) -> None:
     """Check that a group snapshot has only parameters that Kubernetes itself adds, and
-    `deletionPolicy`.
+    `deletionPolicy`, which the test suite of Kubernetes 1.36 adds.
 
-    Raises: Invalid, whose text names the key. The test suite of Kubernetes 1.36 adds the class's
-    deletionPolicy.
+    Raises: Invalid, whose text names the other parameter.
     """
     refuse_parameters({key: value for key, value in parameters.items() if key != "deletionPolicy"})
 

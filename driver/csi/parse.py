@@ -26,7 +26,7 @@ DEFAULT_FS: Final = FsType.EXT4
 
 
 def create(request: csi.CreateVolumeRequest) -> requests.CreateVolume:
-    """Return the request to create a volume. If it names no filesystem, that is ext4.
+    """Return the request to create a volume. If the message names no filesystem, ext4 is requested.
 
     Raises: Invalid: a field or parameter is malformed or unsupported; NotFound: the source's id
     does not have the form of this driver's ids.
@@ -137,14 +137,14 @@ def list_volumes(
 ) -> requests.ListVolumes:
     """Return the request for a page of volumes, or of their health.
 
-    Raises: Invalid: the number of entries is negative; StaleToken if the token was not issued by
-    this driver.
+    Raises: Invalid: the number of entries is negative; StaleToken: the message's page token is not
+    one that this driver issued.
     """
     return requests.ListVolumes(*page_arguments(request, ids.parse_volume_id))
 
 
 def get_capacity(request: csi.GetCapacityRequest) -> requests.GetCapacity:
-    """Return the request for the capacity. If it names no filesystem, the filesystem is ext4.
+    """Return the request for the capacity. If the message names no filesystem, ext4 is assumed.
 
     Raises: Invalid: a capability or parameter is malformed or unsupported.
     """
@@ -213,7 +213,7 @@ def page_arguments(
     first page).
 
     `parse_id`: parses ids of the listed kind. Raises: Invalid: the number of entries is negative;
-    StaleToken if the token was not issued by this driver.
+    StaleToken: the message's page token is not one that this driver issued.
     """
     if request.max_entries < 0:
         raise Invalid("max_entries must not be negative; 0 is no limit")

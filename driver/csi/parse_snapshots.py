@@ -46,8 +46,8 @@ def list_snapshots(request: csi.ListSnapshotsRequest) -> snapshot_requests.ListS
     """Return the request for a page of snapshots.
 
     Raises: NotFound if the id in a filter does not have the form of this driver's ids, so that the
-    list is empty; Invalid: the number of entries is negative; StaleToken if the token was not
-    issued by this driver.
+    list is empty; Invalid: the number of entries is negative; StaleToken: the message's page token
+    is not one that this driver issued.
     """
     most, after = parse.page_arguments(request, ids.parse_snapshot_id)
     snapshot_id, source = request.snapshot_id, request.source_volume_id
@@ -81,8 +81,8 @@ def get_delta(request: csi.GetMetadataDeltaRequest) -> snapshot_requests.GetChan
 
 
 def max_results(number: int, default: int, limit: int) -> int:
-    """Return the number of entries for one message: `number`, or `default` if that is 0; at most
-    `limit`.
+    """Return how many entries one message may have: `number`, or `default` if `number` is 0; at
+    most `limit`.
 
     Raises: Invalid if `number` is negative.
     """
@@ -115,10 +115,11 @@ def create_group(
 def group_ref(
     request: csi.DeleteVolumeGroupSnapshotRequest | csi.GetVolumeGroupSnapshotRequest,
 ) -> snapshot_requests.GroupSnapshotRef:
-    """Return the reference to a group snapshot, with the member ids that the request contains.
+    """Return which group snapshot the request means, and the ids of its member snapshots that the
+    request contains.
 
-    Raises: NotFound: the group's id does not have the form of this driver's ids; Invalid: a
-    member's id does not have that form.
+    Raises: NotFound: the group snapshot's id does not have the form of this driver's ids; Invalid:
+    a member's id does not have that form.
     """
     key = ids.parse_group_id(request.group_snapshot_id)
     return snapshot_requests.GroupSnapshotRef(key, tuple(map(_member, request.snapshot_ids)))

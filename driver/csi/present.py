@@ -74,8 +74,8 @@ def group(result: Group, topology: NodeTopology) -> csi.VolumeGroupSnapshot:
 def validation(
     request: csi.ValidateVolumeCapabilitiesRequest, reason: str | None
 ) -> csi.ValidateVolumeCapabilitiesResponse:
-    """Return the response that confirms the capabilities in the request; with a `reason` it
-    confirms nothing and contains the reason.
+    """Return a ValidateVolumeCapabilities response: without a `reason` it confirms the capabilities
+    in the request; with one it confirms nothing, and its message is the reason.
     """
     if reason:
         return csi.ValidateVolumeCapabilitiesResponse(message=reason)
@@ -186,8 +186,8 @@ def _source(image: ImageId) -> csi.VolumeContentSource:
 
 
 def alert_condition(each: Condition, node: str) -> inspect_pb2.Condition:
-    """Convert the condition of an alert to its message. `node`: the node that has the condition;
-    "": the router.
+    """Convert the fact that the condition of an alert rule is true to its protobuf message. `node`:
+    the node that the alert concerns; "": the router.
     """
     return inspect_pb2.Condition(
         node=node,

@@ -32,7 +32,7 @@ def without_marked_secrets(request: Message) -> Message:
     """Return a copy of the request without the fields that CSI marks as secret, or the request
     itself if it has no such field.
 
-    Finding out whether it has costs next to nothing.
+    For a request without such fields this takes almost no time.
     """
     if any(getattr(request, name) for name in _secret_fields(request.DESCRIPTOR)):
         return stripped(request)

@@ -109,10 +109,10 @@ class UnixServer:
 
 
 def bind_socket(server: grpc.aio.Server, path: Path) -> SocketId | None:
-    """Make the server listen on the Unix socket `path`, and return the socket's device and inode;
-    None: it is gone already.
+    """Make the server listen on the Unix socket `path`, and return the device and inode numbers of
+    the socket; None: another process has removed the socket already.
 
-    Raises: Refused if another process listens on it, or it cannot be bound.
+    Raises: Refused if another process listens on the socket, or it cannot be bound.
     """
     remove_stale_socket(path)
     with private_mode():

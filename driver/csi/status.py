@@ -38,9 +38,11 @@ def _errors_by_status() -> dict[grpc.StatusCode, type[CellarError]]:
 
 
 def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
-    """Return the status code of `error` for the caller of `rpc`; INTERNAL if it is unknown.
+    """Return the gRPC status code for `error`, an error of the call of `rpc`; INTERNAL for an
+    unknown error.
 
-    A full disk is UNAVAILABLE for calls that store nothing new, which must not fail for good.
+    A full disk is RESOURCE_EXHAUSTED only for calls that store something new; for others it is
+    UNAVAILABLE, so that the caller repeats them.
     """
     if isinstance(error, CellarError):
         return _status(type(error))
@@ -53,7 +55,7 @@ def status_code(error: Exception, rpc: str) -> grpc.StatusCode:
 
 
 def status_message(rpc: str, error: Exception) -> str:
-    """Return the status message of an error: of our own errors the text (at most TEXT characters);
+    """Return the status message of an error: the text of a CellarError (at most TEXT characters);
     of an unexpected OSError only strerror, and the path if that is one of /proc, /sys or /dev; else
     a fixed text.
 

@@ -65,7 +65,8 @@ Usages = Callable[[], Sequence[tuple[Volume, Usage]]]
 
 
 class Conditions:
-    """Finds out for which alerts the condition is true on this node now. Thread-safe.
+    """Finds out which alert rules have a condition that is true on this node now, without
+    Prometheus. Thread-safe.
 
     `faults`: returns the faults of volumes by the volume's id; `usages`: returns the usage of
     mounted volumes.
@@ -86,8 +87,8 @@ class Conditions:
         self._last: tuple[float, Sequence[Condition]] | None = None
 
     def read(self) -> Sequence[Condition]:
-        """Return the conditions that were true at most INTERVAL seconds ago. May have to wait for
-        the disk of a filesystem.
+        """Return which alerts had a true condition when that was last checked, at most INTERVAL
+        seconds ago. A check may have to wait for the disk of a filesystem.
         """
         with self._lock:
             if not self._last or self._clock() - self._last[0] >= INTERVAL:

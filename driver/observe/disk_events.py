@@ -16,7 +16,8 @@ from driver.core.ports.pool import Pool
 class DiskEvents:
     """Opens the pools when a disk appears.
 
-    The pools are opened in `executor`, once for all events that arrive before that begins.
+    The pools are opened in a thread of `executor`. Further events that arrive before that thread
+    begins need no opening of their own.
     """
 
     def __init__(self, pools: Sequence[Pool], executor: Executor) -> None:
@@ -36,7 +37,7 @@ class DiskEvents:
             logger.warning("events of disks cannot be received: {}", error)
 
     def on_event(self, action: str, name: str) -> None:
-        """Open the pools after an event of a device that may have one.
+        """Open the pools after an event of a block device, because a pool may lie on that device.
 
         Loop devices, most of which are this driver's, are ignored. `action`, `name`: those of the
         udev event.

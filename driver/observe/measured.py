@@ -30,7 +30,9 @@ _NAMES: Final = (*map(floatToGoString, BOUNDS), "+Inf")
 
 
 class Measured(Collector):
-    """The histograms and counters of `measures`, as a Prometheus collector."""
+    """A Prometheus collector that exports the durations and counts which the driver has stored in
+    `measures`, as histograms and counters.
+    """
 
     def __init__(self, measures: Measures = MEASURES) -> None:
         self._measures = measures

@@ -24,8 +24,8 @@ def add_copies(metrics: Metrics, copies: BackgroundCopies) -> None:
 
 
 def add_queues(metrics: Metrics, waiting: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-    """Add a gauge of the calls that wait for a worker, by the name of the pool and that of the
-    group of workers. `waiting`: returns their numbers.
+    """Add a gauge of the calls that wait for a worker thread. `waiting`: returns their numbers, by
+    the name of the pool and the name of the pool's group of worker threads.
     """
     metrics.add_gauges_by(
         "cellar_queue_length",

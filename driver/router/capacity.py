@@ -72,10 +72,10 @@ def node_capacity(
 
 
 def may_use(node: NodeConnection, pool: str | None, pools: frozenset[PoolId]) -> bool:
-    """Return whether the node might create the volume in one of `pools`.
+    """Return whether the node might create a requested volume in one of `pools`.
 
-    `pool`: the name of the requested pool. None: the node chooses its pool with the most free
-    space, which may be any.
+    `pool`: the name of the pool that the request demands. None: the node chooses its pool with the
+    most free space, which may be any.
     """
     return bool(pools) and any(
         each.id in pools and pool in {None, each.name} for each in node.report.pools

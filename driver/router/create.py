@@ -204,7 +204,7 @@ class CreateRoutes:
 
     async def publish(self, request: csi.ControllerPublishVolumeRequest, context: Context) -> bytes:
         """Publish a volume by a call to the node that has it, after checking that the target node
-        may have one more volume.
+        may have one more volume, and return the serialized response.
 
         Raises: NoSpace if max_volumes volumes are published to the target node; PoolUnavailable if
         the volume's node is unavailable; other errors as the node reports them.

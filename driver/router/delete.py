@@ -47,8 +47,9 @@ class DeleteRoutes:
         }
 
     async def volume(self, request: csi.DeleteVolumeRequest, context: Context) -> bytes:
-        """Delete a volume on its node; no-op if the id does not have the form of this driver's ids,
-        or the volume's node is gone and the policy gives up its volumes.
+        """Delete a volume on its node, and return the serialized response. No-op if the id does not
+        have the form of this driver's ids, or if the volume's node is gone and the router is
+        configured to give up the volumes of such nodes.
 
         Raises: PoolUnavailable if the volume's node is unavailable; Refused if two nodes report its
         pool; other errors as the node reports them.
@@ -62,8 +63,9 @@ class DeleteRoutes:
         return await calls.forward(owner, _DELETE_VOLUME, request, context)
 
     async def snapshot(self, request: csi.DeleteSnapshotRequest, context: Context) -> bytes:
-        """Delete a snapshot on its node; no-op if the id does not have the form of this driver's
-        ids, or the snapshot's node is gone and the policy gives up its snapshots.
+        """Delete a snapshot on its node, and return the serialized response. No-op if the id does
+        not have the form of this driver's ids, or if the snapshot's node is gone and the router is
+        configured to give up the snapshots of such nodes.
 
         Raises: PoolUnavailable if the snapshot's node is unavailable; Refused if two nodes report
         its pool; other errors as the node reports them.
@@ -76,9 +78,9 @@ class DeleteRoutes:
     async def unpublish(
         self, request: csi.ControllerUnpublishVolumeRequest, context: Context
     ) -> bytes:
-        """Unpublish a volume on its node. If the node is out of service or gone, succeed without
-        calling it, because nothing on the node uses the volume, and the volume's deletion waits for
-        this call.
+        """Unpublish a volume on its node, and return the serialized response. If the node is out of
+        service or gone, succeed without calling it, because nothing on the node uses the volume,
+        and the volume's deletion waits for this call.
 
         Raises: PoolUnavailable if the volume's node is unavailable, and neither out of service nor
         gone.

@@ -39,8 +39,8 @@ Result = TypeVar("Result")
 class GroupParts:
     """The members of a group snapshot on some nodes, as snapshot ids.
 
-    `present`: those that exist. `members`: those that the group should have, as each member records
-    them.
+    `present`: those that exist. `members`: those that the group snapshot should have, according to
+    the records of the existing members.
     """
 
     present: frozenset[str]
@@ -48,8 +48,8 @@ class GroupParts:
 
 
 async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
-    """Ask the nodes for the members of the group snapshot `key` that they have, and return them.
-    Raises: the first error of a node.
+    """Ask the nodes which members of a group snapshot they have, and return the answers as one.
+    `key`: the id of the group snapshot, a hash of its name. Raises: the first error of a node.
     """
     request = cellar.FindPartRequest(group_snapshot_id=key)
     responses = await _all(
@@ -62,8 +62,8 @@ async def find(nodes: Sequence[NodeConnection], key: Key) -> GroupParts:
 
 
 async def delete(nodes: Sequence[NodeConnection], key: Key) -> None:
-    """Delete the members of the group snapshot `key` on these nodes. Raises: the first error of a
-    node.
+    """Delete the members of a group snapshot on these nodes. `key`: the id of the group snapshot, a
+    hash of its name. Raises: the first error of a node.
     """
     request = cellar.DeletePartRequest(group_snapshot_id=key)
     await _all(
@@ -80,8 +80,8 @@ async def take(
 ) -> None:
     """Take a group snapshot on several nodes at one moment.
 
-    `sources`: the ids of the source volumes on each node. `key`: the group's key. `created`:
-    seconds since the epoch.
+    `sources`: the ids of the source volumes on each node. `key`: the id of the group snapshot, a
+    hash of its name. `created`: seconds since the epoch.
 
     Raises: Refused if not all volumes could be quiesced in time; Busy if another call uses one of
     the volumes; NoSpace; PoolUnavailable. After an error nothing is left on the nodes that can be

@@ -75,10 +75,11 @@ class GroupRoutes:
     async def get(
         self, request: csi.GetVolumeGroupSnapshotRequest, context: Context
     ) -> csi.GetVolumeGroupSnapshotResponse:
-        """Return the group with all its members, as their nodes describe them.
+        """Return the group snapshot with all its members, as their nodes describe them.
 
-        Raises: NotFound if there is no such group, or a member of it is missing; PoolUnavailable if
-        a member may be on an unavailable node; Invalid if `snapshot_ids` differ from the members.
+        Raises: NotFound if there is no such group snapshot, or a member of it is missing;
+        PoolUnavailable if a member may be on an unavailable node; Invalid if `snapshot_ids` differ
+        from the members.
         """
         group = parse_snapshots.group_ref(request)
         parts = await group_coordinator.find(self._nodes.reachable(), group.key)
@@ -92,7 +93,7 @@ class GroupRoutes:
     async def delete(
         self, request: csi.DeleteVolumeGroupSnapshotRequest, context: Context
     ) -> csi.DeleteVolumeGroupSnapshotResponse:
-        """Delete all members of the group; no-op if there is no such group.
+        """Delete all members of the group snapshot; no-op if there is no such group snapshot.
 
         Raises: PoolUnavailable if the node of a member is unavailable, in which case nothing was
         deleted; Invalid if `snapshot_ids` differ from the members.

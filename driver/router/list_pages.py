@@ -33,7 +33,8 @@ PoolOnNode: TypeAlias = tuple[PoolId, NodeConnection]
 
 @dataclass(frozen=True, kw_only=True)
 class ListRpc(Generic[Request, Page]):
-    """An RPC by which a router lists the volumes or snapshots of a node, the entries.
+    """An RPC of a node that lists the node's volumes or snapshots, of which each is called an
+    entry.
 
     `rpc`: the RPC; `entry_id`: returns the id of an entry; `count`: returns the number of entries
     in a reported pool, which need not be exact.

@@ -41,8 +41,8 @@ class ListRoutes:
     ) -> csi.ListVolumesResponse:
         """List the volumes of all reachable nodes.
 
-        Raises: Invalid: the number of entries is negative; StaleToken if the token was not issued
-        by this driver.
+        Raises: Invalid: the number of entries is negative; StaleToken: the request's page token is
+        not one that this driver issued.
         """
         return await self._merged(
             request,
@@ -59,8 +59,8 @@ class ListRoutes:
     ) -> csi.ControllerListVolumeHealthResponse:
         """List the health of the volumes of all reachable nodes.
 
-        Raises: Invalid: the number of entries is negative; StaleToken if the token was not issued
-        by this driver.
+        Raises: Invalid: the number of entries is negative; StaleToken: the request's page token is
+        not one that this driver issued.
         """
         return await self._merged(
             request,
@@ -79,7 +79,7 @@ class ListRoutes:
         in the filter's id.
 
         Raises: PoolUnavailable if that node is unavailable; Invalid: the number of entries is
-        negative; StaleToken if the token was not issued by this driver.
+        negative; StaleToken: the request's page token is not one that this driver issued.
         """
         if not (request.snapshot_id or request.source_volume_id):
             return await self._merged(

@@ -82,13 +82,14 @@ async def reserved(
     recent: NodeName | None = None,
 ) -> AsyncIterator[Reservation]:
     """Reserve the name of a volume or snapshot for the duration of the `with` block, and yield
-    which nodes have an image with it.
+    which nodes have an image with that name. `key`: a hash of the name; `id_type`: VolumeId or
+    SnapshotId.
 
     The name is reserved on one node, which a hash chooses in the same way for all routers, as long
     as a stream to it is open; so the death of a router ends the reservation. `choose_searched`:
     returns the nodes to search for the image. Of these, only the node `recent` and those that may
     have the name according to their reports are asked, or all of them if the reports do not
-    suffice. `id_type`: VolumeId or SnapshotId.
+    suffice.
 
     Raises: Busy if another router has reserved the name, or it could not be reserved in time;
     PoolUnavailable if the node that reserves it is unavailable, or a node that has reported the
@@ -115,8 +116,8 @@ async def reserved(
 
 
 def choose_reserving_node(names: Iterable[NodeName], key: Key) -> NodeName:
-    """Return the node on which the name with this key is reserved, by rendezvous hashing: if a node
-    is added or removed, few names change their node.
+    """Return the node on which to reserve the name of an image, chosen by rendezvous hashing: if a
+    node is added or removed, few names change their node. `key`: a hash of the image's name.
     """
     return max(names, key=lambda name: hashlib.sha256(f"{name}/{key}".encode()).digest())
 

@@ -74,11 +74,11 @@ def parse_requirement(
 def check_source(requirement: Requirement, node: NodeName) -> None:
     """Check that a restore or clone may be created on the node of its source.
 
-    `node`: the source's node. It may be another node than the scheduler has chosen: the scheduler
-    then places the pod on the volume's node. After a NoSpace it might choose the same node again,
-    for ever.
+    `node`: the source's node. It may be another node than the scheduler has chosen for the pod: the
+    scheduler then places the pod on the volume's node. A NoSpace would not help, because the
+    scheduler might choose the same node again, for ever.
 
-    Raises: NoSpace if the accessibility requirement names nodes, but not this one.
+    Raises: NoSpace if the accessibility requirement names nodes, but not `node`.
     """
     accessible = requirement.requisite
     if accessible is not None and node not in {*accessible, *requirement.preferred}:

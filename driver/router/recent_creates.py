@@ -13,7 +13,7 @@ LIFETIME: Final = 60.0  # seconds: longer than a call of csi-provisioner, and th
 
 
 class RecentCreates:
-    """Remembers which node was asked last to create a volume, by the key of the volume's name.
+    """Remembers which node was asked last to create a volume with a name, by a hash of the name.
 
     A node that did not answer in time may still be creating the volume, and a new volume is in its
     node's reports only a moment later. So if a volume with that name is to be created again, that
@@ -25,20 +25,24 @@ class RecentCreates:
         self._nodes: dict[Key, tuple[NodeName, float]] = {}  # the oldest first
 
     def last_node(self, key: Key) -> NodeName | None:
-        """Return the node that was asked to create the volume in the last LIFETIME seconds; None:
-        no node was.
+        """Return the node that was asked in the last LIFETIME seconds to create a volume; None: no
+        node was. `key`: a hash of the volume's name.
         """
         self._forget_old()
         return self._nodes[key][0] if key in self._nodes else None
 
     def add(self, key: Key, node: NodeName) -> None:
-        """Record that `node` is asked to create the volume with this key."""
+        """Record that `node` is asked now to create a volume. `key`: a hash of the volume's
+        name.
+        """
         self._forget_old()
         self._nodes.pop(key, None)
         self._nodes[key] = node, self._clock()
 
     def remove(self, key: Key) -> None:
-        """Record that the node which was asked has certainly not created the volume."""
+        """Forget which node was asked to create a volume, because that node has certainly not
+        created it. `key`: a hash of the volume's name.
+        """
         self._nodes.pop(key, None)
 
     def _forget_old(self) -> None:

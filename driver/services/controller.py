@@ -22,11 +22,11 @@ from driver.services.use_cases import UseCases
 
 
 class Controller(ControllerServicer):
-    """The CSI Controller service: each RPC parses its request, runs a use case, and converts the
-    result to a response.
+    """The CSI Controller service: each RPC parses its request, carries it out in a worker thread,
+    and converts the result to a response.
 
-    Parsers and use cases raise CellarErrors, which CsiInterceptor converts to statuses. `topology`:
-    that of the node that has all volumes. `attach`: whether ControllerPublishVolume and
+    Every RPC may raise CellarErrors, which CsiInterceptor converts to statuses. `topology`: that of
+    the node that has all volumes. `attach`: whether ControllerPublishVolume and
     ControllerUnpublishVolume are served.
     """
 
@@ -58,8 +58,10 @@ class Controller(ControllerServicer):
         """Create a volume, or return the existing one if it has this name and the requested
         properties.
 
-        Raises: NoSpace if the volume must be on another node, or the pool is full; the errors of
-        Provisioner.create.
+        Raises: NoSpace if the volume must be on another node, or the pool is full; Conflict if the
+        name exists with other properties; Invalid; NotFound: no such source; Refused: IO limits
+        cannot be enforced, or a source that is in use cannot be copied; OutOfRange: no such size;
+        StillRunning: bytes are copied in the background; PoolUnavailable; Damaged.
         """
         create = parse.create(request)
         self._topology.check(request.accessibility_requirements)
@@ -70,8 +72,10 @@ class Controller(ControllerServicer):
     async def DeleteVolume(
         self, request: csi.DeleteVolumeRequest, context: object
     ) -> csi.DeleteVolumeResponse:
-        """Delete a volume; no-op if it does not exist. Raises: Refused if it is in use or held; the
-        other errors of Provisioner.delete.
+        """Delete a volume; no-op if it does not exist.
+
+        Raises: Refused if the volume is held (marked as not to be deleted), published, mounted, or
+        staged as a raw block volume; PoolUnavailable; Damaged.
         """
         with suppress(NotFound):
             await self._run(self._use_cases.volumes.delete, parse.delete_volume(request.volume_id))
@@ -83,8 +87,10 @@ class Controller(ControllerServicer):
         """Record that a volume is published to a node; no-op if that is recorded already.
 
         If the call has the metadata KNOWN_NODE with the node's name, a router has confirmed that
-        the node exists. Raises: Unsupported if the driver runs with --no-attach; the errors of
-        ControllerPublisher.publish.
+        the node exists. Raises: Unsupported if the driver runs with --no-attach; NotFound: no such
+        volume or node; Invalid; Refused: it is published to another node; Conflict: it is published
+        to this node with another access mode or `readonly`; NoSpace: the node has max_volumes
+        volumes; PoolUnavailable; Damaged.
         """
         self._require_attach()
         known = (KNOWN_NODE, request.node_id) in (context.invocation_metadata() or ())
@@ -95,7 +101,8 @@ class Controller(ControllerServicer):
     async def ControllerUnpublishVolume(
         self, request: csi.ControllerUnpublishVolumeRequest, context: object
     ) -> csi.ControllerUnpublishVolumeResponse:
-        """Remove the record that a volume is published; no-op if there is no such volume or record.
+        """Record that a volume is not published any more; no-op if it does not exist or is not
+        published.
 
         Raises: Unsupported if the driver runs with --no-attach; PoolUnavailable.
         """
@@ -123,7 +130,9 @@ class Controller(ControllerServicer):
     async def ListVolumes(
         self, request: csi.ListVolumesRequest, context: object
     ) -> csi.ListVolumesResponse:
-        """Return a page of volumes, with their node and condition."""
+        """Return a page of volumes, each with its CSI VolumeCondition and the node to which it is
+        published.
+        """
         page = await self._run(self._use_cases.volumes.list, parse.list_volumes(request))
         return csi.ListVolumesResponse(
             entries=[
@@ -142,7 +151,9 @@ class Controller(ControllerServicer):
     async def ControllerGetVolume(
         self, request: csi.ControllerGetVolumeRequest, context: object
     ) -> csi.ControllerGetVolumeResponse:
-        """Return a volume, with its node and condition. Raises: NotFound."""
+        """Return a volume with its CSI VolumeCondition and the node to which it is published.
+        Raises: NotFound.
+        """
         get = parse.get_volume(request.volume_id)
         volume, faults = await self._run(self._use_cases.volumes.get, get)
         return csi.ControllerGetVolumeResponse(
@@ -156,8 +167,10 @@ class Controller(ControllerServicer):
     async def ControllerExpandVolume(
         self, request: csi.ControllerExpandVolumeRequest, context: object
     ) -> csi.ControllerExpandVolumeResponse:
-        """Grow a volume to the requested size; its filesystem is grown by NodeExpandVolume. Raises:
-        OutOfRange if there is no space; the other errors of Provisioner.expand.
+        """Grow a volume to the requested size; its filesystem is grown by NodeExpandVolume.
+
+        Raises: NotFound; Invalid: the capability does not fit the volume; OutOfRange: the volume is
+        larger than limit_bytes, or there is no space; PoolUnavailable; Damaged.
         """
         with self._topology.naming():
             expanded = await self._run(self._use_cases.volumes.expand, parse.expand(request))
@@ -169,7 +182,9 @@ class Controller(ControllerServicer):
         self, request: csi.ControllerModifyVolumeRequest, context: object
     ) -> csi.ControllerModifyVolumeResponse:
         """Change the IO limits that the request names; the volume's other limits are unchanged.
-        Raises: Refused if this machine cannot enforce a limit; the other errors of Modifier.modify.
+
+        Raises: Refused if this machine cannot enforce a limit; Failed if the kernel refused it;
+        NotFound; PoolUnavailable; Damaged.
         """
         await self._run(self._use_cases.modifier.modify, parse.modify(request))
         return csi.ControllerModifyVolumeResponse()
@@ -216,7 +231,9 @@ class Controller(ControllerServicer):
     ) -> csi.CreateSnapshotResponse:
         """Take a snapshot of a volume, or return the existing one with this name and source.
 
-        Raises: NoSpace if the pool is full; the other errors of Snapshotter.create.
+        Raises: NoSpace if the pool is full; Conflict: the name exists for another source; NotFound:
+        no such source; Refused, Busy: the source is in use, and copying takes longer than it may be
+        frozen; StillRunning: the copy continues in the background; PoolUnavailable; Damaged.
         """
         create = parse_snapshots.create(request)
         self._topology.check(request.accessibility_requirements)

@@ -33,7 +33,7 @@ _IDLE: Final = 60.0  # seconds without work after which a worker ends
 
 
 class Request(Protocol):
-    """A request that a use case takes as its argument, and the locks that it needs."""
+    """The argument of a function that runs in a worker thread, and the locks that it needs."""
 
     @property
     def locks(self) -> Locks:
@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The work of one call for a worker, and its result.
+    """The work of one call that a worker thread does, and its result.
 
     `on_end` is called in the worker's thread. `result`, `error`: what `work` returned or raised;
     `dropped`: `work` was never called.
@@ -74,9 +74,9 @@ class Job:
 class PoolWorkers:
     """Runs the calls of one kind (such as those that unmount) on one pool in worker threads.
 
-    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: the kind's
-    name in the metrics. A thread is started when needed and ended when idle for a while.
-    concurrent.futures is not used: its futures take three times as long for each call.
+    `workers`: how many calls run at once. `queued`: how many more may wait. `group`: the name of
+    this kind of calls in the metrics. A thread is started when needed and ended when idle for a
+    while. concurrent.futures is not used: its futures take three times as long for each call.
     """
 
     def __init__(self, name: str, workers: int, queued: int, group: str = "") -> None:
@@ -153,12 +153,12 @@ class PoolWorkers:
 
 
 class Dispatcher:
-    """Runs each use case in a worker thread of the pool that it concerns, while its locks are held.
+    """Runs each call in a worker thread of the pool that it concerns, while its locks are held.
 
     `workers`: how many calls of one pool run at once; `queued`: how many more may wait.
-    `choose_workers`: returns the name of the pool whose workers run a call with these locks. A call
-    that raises StillRunning waits at most `copy_timeout` seconds for that work to end, without
-    occupying a worker, and is then run again.
+    `choose_workers`: returns the name of the pool whose workers run a call with these locks. If a
+    call raises StillRunning, its background work has `copy_timeout` seconds to end, while no worker
+    is occupied; then the call is run again.
     """
 
     def __init__(
@@ -182,18 +182,18 @@ class Dispatcher:
         )
 
     def waiting(self) -> Mapping[tuple[str, str], int]:
-        """Return how many calls wait, by the name of their pool ("": none) and of their group."""
+        """Return how many calls wait, by the names of their pool ("": none) and worker group."""
         return {
             (name, group.name.lower()): share.waiting()
             for (name, group), share in tuple(self._shares.items())
         }
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run `work(request)` on a worker, with the locks of `request`, and return its result. If
-        the caller is cancelled, work that has begun runs to its end.
+        """Run `work(request)` in a worker thread, with the locks of `request`, and return its
+        result. If the caller is cancelled, work that has begun runs to its end.
 
-        Raises: Busy if another call holds a lock, Overloaded if too many calls wait, both at once;
-        StillRunning if background work takes longer than `copy_timeout`; what `work` raises.
+        Raises: without waiting, Busy if another call holds a lock, Overloaded if too many calls
+        wait; StillRunning if background work takes longer than `copy_timeout`; what `work` raises.
         """
         end = time.monotonic() + self._copy_timeout
         while True:

@@ -35,10 +35,12 @@ class GroupController(GroupControllerServicer):
     async def CreateVolumeGroupSnapshot(
         self, request: csi.CreateVolumeGroupSnapshotRequest, context: object
     ) -> csi.CreateVolumeGroupSnapshotResponse:
-        """Take a snapshot of several volumes at one moment, or return the existing group with this
-        name and these sources.
+        """Take a snapshot of several volumes at one moment, or return the existing group snapshot
+        with this name and these sources.
 
-        Raises: the errors of Snapshotter.create_group.
+        Raises: Conflict: the name exists for other sources; NotFound: a source does not exist;
+        Refused, Busy: a source is in use, and copying takes longer than it may be frozen;
+        StillRunning: the copy continues in the background; NoSpace; PoolUnavailable; Damaged.
         """
         with self._topology.naming():
             group = await self._run(

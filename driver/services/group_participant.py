@@ -25,8 +25,9 @@ State: TypeAlias = cellar.PartState
 
 
 class Session:
-    """One attempt to take a node's part of a group snapshot. It connects the worker thread that
-    takes the snapshots with the event loop, which receives the router's messages.
+    """One attempt to take the snapshots of a group snapshot that are on this node, in step with
+    other nodes. It connects the worker thread that takes them with the event loop, which receives
+    the router's messages.
 
     `step_timeout`: the longest time in seconds that the thread waits at a step. `reached`: a queue
     of the steps that the thread has reached.
@@ -41,8 +42,8 @@ class Session:
         self._ended = False
 
     def wait_at(self, step: BarrierStep) -> None:
-        """Report that the thread has reached `step`, and wait until the router allows it to
-        continue.
+        """Report that the worker thread has reached `step` of taking the snapshots, and wait until
+        the router allows it to continue.
 
         Raises: Busy if the other nodes did not reach the step in time, or the router gave up.
         """
@@ -55,23 +56,24 @@ class Session:
                 raise Busy("the volumes on other nodes were not frozen in time; nothing was kept")
 
     def advance(self, step: int) -> None:
-        """Allow the worker thread to continue after `step`."""
+        """Allow the worker thread, which takes the snapshots, to continue after `step`."""
         with self._changed:
             self._allowed = max(self._allowed, step)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Make the worker thread abort at its current or next step."""
+        """Make the worker thread stop taking the snapshots, at its current or next step."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
 
 class GroupParticipant:
-    """Takes, finds and deletes this node's parts of group snapshots over several nodes.
+    """Takes, finds and deletes the snapshots on this node that belong to group snapshots over
+    several nodes, which a router coordinates.
 
-    A router coordinates the nodes. `run`: runs a use case with its locks. `step_timeout`: the
-    longest time in seconds that a part waits for the router at a step.
+    `run(work, request)`: calls `work(request)` in a worker thread, with the request's locks.
+    `step_timeout`: the longest time in seconds that taking them waits for the router at a step.
     """
 
     def __init__(
@@ -86,8 +88,8 @@ class GroupParticipant:
         self._sessions: dict[str, Session] = {}
 
     async def take(self, request: cellar.TakePartRequest) -> AsyncIterator[State]:
-        """Take this node's part of a group snapshot, and yield its states: each step that the part
-        reaches, and finally DONE or UNDONE.
+        """Take the snapshots of a group snapshot whose sources are on this node, and yield each
+        step that is reached, and finally DONE or UNDONE.
 
         If the caller disconnects before the end, everything is undone.
         """
@@ -103,8 +105,8 @@ class GroupParticipant:
             del self._sessions[request.session]
 
     def advance(self, request: cellar.AdvanceRequest) -> None:
-        """Allow the part of a group snapshot that is being taken to continue after a step, or abort
-        it. Raises: NotFound if that attempt has ended.
+        """Allow this node, which is taking snapshots of a group snapshot, to continue after a step,
+        or abort that. Raises: NotFound if the attempt has ended.
         """
         if not (session := self._sessions.get(request.session)):
             raise NotFound("that group snapshot is not being taken")
@@ -114,8 +116,8 @@ class GroupParticipant:
             session.advance(request.step)
 
     async def find(self, request: cellar.FindPartRequest) -> cellar.FindPartResponse:
-        """Return the ids of the group's members on this node, and of all members that the group
-        should have.
+        """Return the ids of the group snapshot's members on this node, and of all members that the
+        group snapshot should have.
         """
         snapshots = await self._run(self._snapshots.part, _group(request.group_snapshot_id))
         members = snapshots[0].members if snapshots else ()
@@ -124,7 +126,7 @@ class GroupParticipant:
         )
 
     async def delete(self, request: cellar.DeletePartRequest) -> None:
-        """Delete the group's members on this node."""
+        """Delete those members of a group snapshot that are on this node."""
         group = _group(request.group_snapshot_id)
         snapshots = await self._run(self._snapshots.part, group)
         snapshot_ids = tuple(snapshot.id for snapshot in snapshots)

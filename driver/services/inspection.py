@@ -26,10 +26,11 @@ from driver.volumes.requests import GetVolume
 
 class Inspection(InspectionServicer):
     """Serves what Cellar's commands show of this node: one volume in detail, IO counters, running
-    copies, and conditions of alerts.
+    copies of images, and the alert rules whose condition is true.
 
-    `run`: runs a use case with its locks; `node`: the node's name; `copies`, `conditions`: return
-    the running copies and the present conditions; `conditions` may wait for a filesystem.
+    `run(work, request)`: calls `work(request)` in a worker thread, with the request's locks;
+    `node`: the node's name; `copies`: returns the running copies; `conditions`: returns the alert
+    rules, and may wait for a filesystem.
     """
 
     def __init__(
@@ -88,14 +89,14 @@ class Inspection(InspectionServicer):
     async def ListCopies(
         self, request: inspect_pb2.ListCopiesRequest, context: object
     ) -> inspect_pb2.ListCopiesResponse:
-        """Return the copies that are running in the background."""
+        """Return the copies of images that are running in the background."""
         copies = [_copy(copy, self._node) for copy in self._copies()]
         return inspect_pb2.ListCopiesResponse(copies=copies)
 
     async def ListConditions(
         self, request: inspect_pb2.ListConditionsRequest, context: object
     ) -> inspect_pb2.ListConditionsResponse:
-        """Return the conditions of this node for which alerts exist."""
+        """Return the alert rules whose condition is true for this node now."""
         conditions = await asyncio.to_thread(self._conditions)
         return inspect_pb2.ListConditionsResponse(
             conditions=[present.alert_condition(each, self._node) for each in conditions]

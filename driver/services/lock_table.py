@@ -14,11 +14,12 @@ from driver.volumes.locks import Locks
 
 @dataclass(slots=True, eq=False)
 class LockHolder:
-    """The locks that one call holds, and what to tell other calls that need one of them.
+    """The locks that one call holds, and what is told to other calls that need one of them.
 
-    `rpc`: the call's name; `since`: when it took the locks, in monotonic seconds; `status`: returns
-    the progress of its work in the background, "" if there is none; `ended`: for maintenance that
-    other calls wait for, set when the locks are released; else None.
+    `rpc`: the name of the call; `since`: when the call took the locks, in monotonic seconds;
+    `status`: returns the progress of the call's work in the background, "" if there is none;
+    `ended`: an event that is set when the locks are released, for maintenance that other calls wait
+    for; else None.
     """
 
     locks: Locks
@@ -33,8 +34,8 @@ class LockHolder:
 
 
 class LockTable:
-    """The locks that are held, by key, each either exclusively by one holder or shared by
-    several.
+    """The locks that calls hold on images, group snapshots and paths. Each lock, named by a text
+    (its key), is held exclusively by one call or shared by several.
     """
 
     def __init__(self) -> None:
@@ -43,9 +44,9 @@ class LockTable:
         self._brief = 0  # holders for a moment
 
     def take(self, locks: Locks) -> LockHolder:
-        """Take all the locks, or none.
+        """Take all the locks of a call, or none, and return their holder.
 
-        Raises: Busy, whose text names the holder of one of them.
+        Raises: Busy, whose text names the call that holds one of them.
         """
         for key in locks.exclusive:
             self._check_exclusive(key)
@@ -61,7 +62,7 @@ class LockTable:
         return holder
 
     def release(self, holder: LockHolder) -> None:
-        """Release the locks that `take` returned."""
+        """Release all locks that `holder` holds."""
         if holder.ended:
             self._brief -= 1
             holder.ended.set()
@@ -73,12 +74,14 @@ class LockTable:
                 del self._shared[key]
 
     def exclusive(self) -> frozenset[str]:
-        """Return the keys that are locked exclusively."""
+        """Return the keys of the locks that are held exclusively: those of images, group snapshots
+        and paths.
+        """
         return frozenset(self._exclusive)
 
     def upkeep(self, locks: Locks) -> asyncio.Event | None:
-        """Return the event that is set when maintenance that holds one of the locks, for
-        milliseconds only, releases it; None: no such maintenance holds any.
+        """Return an event that is set when the maintenance that holds one of these locks, for
+        milliseconds only, releases it; None: no such maintenance holds any of them.
         """
         keys = locks.exclusive | locks.shared if self._brief else ()
         holders = (self._exclusive.get(key) for key in keys)

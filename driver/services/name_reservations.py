@@ -25,7 +25,8 @@ class NameReservations:
         self._released: dict[str, float] = {}  # when each name was released, the oldest first
 
     async def take(self, name: str) -> bool:
-        """Reserve the name, waiting at most NAME_WAIT seconds for another router to release it.
+        """Reserve the image name `name` for a router, waiting at most NAME_WAIT seconds for another
+        router to release it.
 
         Returns True if certainly no router had reserved the name in the last NAME_MEMORY seconds.
         Raises: TimeoutError if another router still has it.

@@ -35,12 +35,11 @@ class _GetStorageHealth:
 
 
 class Node(NodeServicer):
-    """The CSI Node service: each RPC parses its request, runs a use case, and converts the result
-    to a response.
+    """The CSI Node service: each RPC parses its request, carries it out in a worker thread, and
+    converts the result to a response.
 
-    Parsers and use cases raise CellarErrors, which CsiInterceptor converts to statuses.
-    `max_volumes`: how many volumes may be published to the node, as reported to Kubernetes; 0: no
-    limit.
+    Every RPC may raise CellarErrors, which CsiInterceptor converts to statuses. `max_volumes`: how
+    many volumes may be published to the node, as reported to Kubernetes; 0: no limit.
     """
 
     def __init__(
@@ -79,8 +78,11 @@ class Node(NodeServicer):
     async def NodeStageVolume(
         self, request: csi.NodeStageVolumeRequest, context: object
     ) -> csi.NodeStageVolumeResponse:
-        """Attach a volume and mount its filesystem at the staging path. Raises: the errors of
-        NodeVolumes.stage.
+        """Attach a volume and, unless it is a raw block volume, mount it at the staging path.
+
+        Raises: NotFound; Refused: the capability does not fit, or the device, filesystem or path
+        cannot be used; Conflict: it is mounted with other options; Unusable: its filesystem broke
+        and is in use; Invalid; PoolUnavailable; Damaged.
         """
         await self._run(self._node.stage, parse.stage(request))
         return csi.NodeStageVolumeResponse()
@@ -99,7 +101,10 @@ class Node(NodeServicer):
     ) -> csi.NodePublishVolumeResponse:
         """Mount a staged volume at a pod's target path; an inline volume is created and mounted.
 
-        Raises: the errors of NodeVolumes.publish or EphemeralVolumes.publish.
+        Raises: Refused: the capability does not fit, the volume is not staged, or something else is
+        mounted at the target; Conflict: it is mounted with another `readonly`; Unfinished: an
+        inline volume was created but not mounted, and stays until NodeUnpublishVolume; NotFound;
+        Invalid; NoSpace; OutOfRange; Busy; PoolUnavailable; Damaged.
         """
         await self._run(self._pods.publish, parse.publish(request))
         return csi.NodePublishVolumeResponse()
@@ -118,8 +123,11 @@ class Node(NodeServicer):
     async def NodeExpandVolume(
         self, request: csi.NodeExpandVolumeRequest, context: object
     ) -> csi.NodeExpandVolumeResponse:
-        """Grow the filesystem to the volume's size, and return that size in bytes. Raises: the
-        errors of NodeVolumes.expand.
+        """Grow the filesystem to the volume's size, and return that size in bytes.
+
+        Raises: NotFound: no such volume, or it is not at the path; Invalid; OutOfRange:
+        ControllerExpandVolume has not grown the volume yet; Refused: it is mounted read-only;
+        StillRunning: the kernel has not finished; PoolUnavailable; Damaged.
         """
         size = await self._run(self._node.expand, parse.expand(request))
         return csi.NodeExpandVolumeResponse(capacity_bytes=size)

@@ -79,19 +79,20 @@ class NodeReports:
         self._closed = False
 
     def on_finish(self, rpc: str, _code: str, _seconds: float) -> None:
-        """Send a report soon if the RPC `rpc`, which has ended, can change pools; one that failed
-        may also have freed or used space.
+        """Send a report soon if the RPC `rpc`, which has ended, can change pools. That holds also
+        for an RPC that failed, which may have freed or used space.
         """
         if rpc in CHANGING:
             self._wake()
 
     def close(self) -> None:
-        """End all streams of `listen`, which otherwise never end, so that the node can stop."""
+        """End all streams of reports, which otherwise never end, so that the node can stop."""
         self._closed = True
         self._wake()
 
     async def listen(self) -> AsyncIterator[cellar.Report]:
-        """Yield reports, after each change and every REPORT_INTERVAL seconds, until `close`.
+        """Yield reports, after each change and every REPORT_INTERVAL seconds, until this object is
+        closed.
 
         While reading the states of the pools waits for a disk, the previous report is sent again
         with its `age` in seconds.

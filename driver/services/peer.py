@@ -37,13 +37,14 @@ from driver.volumes.requests import SetHold, SetNames
 
 
 class PeerService(NodeServicer):
-    """The Peer service, which routers and Cellar's own commands call.
+    """The service of a driver that routers and Cellar's own commands call, in addition to those of
+    CSI.
 
-    `run`: runs a use case with its locks. `node`: the constant part of a report. `participant`:
-    takes parts of group snapshots over several nodes; None: they are not supported. `set_hold`,
-    `set_names`: the use cases of SetHold and SetNames. `events`: the events of this node. `locked`:
-    returns the keys that are locked exclusively, among them those of all images that are being
-    created.
+    `run(work, request)`: calls `work(request)` in a worker thread, with the request's locks.
+    `node`: the fields of a report that never change. `participant`: takes, with other nodes, the
+    snapshots of a group snapshot; None: that is not supported. `set_hold`, `set_names`: carry out
+    SetHold and SetNames. `events`: the events of this node. `locked`: returns the keys of the locks
+    that are held exclusively, among them those of all images that are being created.
     """
 
     def __init__(  # noqa: PLR0913 - what the calls need
@@ -99,9 +100,11 @@ class PeerService(NodeServicer):
     async def Reserve(
         self, request: cellar.ReserveRequest, context: object
     ) -> AsyncIterator[cellar.Reserved]:
-        """Reserve a name for a router until the router ends the stream or disconnects.
+        """Reserve the name of a new image for a router until the router ends the stream or
+        disconnects.
 
-        If the name was not free in time, the only response has `taken` unset and a text.
+        If the name was not free in time, the only response has `taken` unset and a text that says
+        why.
         """
         try:
             uncontended = await self._reservations.take(request.key)
@@ -118,8 +121,8 @@ class PeerService(NodeServicer):
     async def TakePart(
         self, request: cellar.TakePartRequest, context: object
     ) -> AsyncIterator[cellar.PartState]:
-        """Take this node's part of a group snapshot, and yield each step that the part reaches, and
-        finally DONE or UNDONE.
+        """Take the snapshots of a group snapshot whose sources are on this node, and yield each
+        step that is reached, and finally DONE or UNDONE.
         """
         async for state in self._required_participant().take(request):
             yield state
@@ -127,8 +130,8 @@ class PeerService(NodeServicer):
     async def Advance(
         self, request: cellar.AdvanceRequest, context: object
     ) -> cellar.AdvanceResponse:
-        """Allow the part of a group snapshot that is being taken to continue, or abort it. Raises:
-        NotFound if that attempt has ended.
+        """Allow this node, which is taking snapshots of a group snapshot, to continue after a step,
+        or abort that. Raises: NotFound if the attempt has ended.
         """
         self._required_participant().advance(request)
         return cellar.AdvanceResponse()
@@ -136,15 +139,15 @@ class PeerService(NodeServicer):
     async def FindPart(
         self, request: cellar.FindPartRequest, context: object
     ) -> cellar.FindPartResponse:
-        """Return the members of a group snapshot on this node, and all that the group should
-        have.
+        """Return the ids of a group snapshot's members on this node, and of all members that the
+        group snapshot should have.
         """
         return await self._required_participant().find(request)
 
     async def DeletePart(
         self, request: cellar.DeletePartRequest, context: object
     ) -> cellar.DeletePartResponse:
-        """Delete the members of a group snapshot on this node."""
+        """Delete those members of a group snapshot that are on this node."""
         await self._required_participant().delete(request)
         return cellar.DeletePartResponse()
 
@@ -209,8 +212,8 @@ class PeerService(NodeServicer):
 
 
 def present_pool(state: PoolState) -> cellar.Pool:
-    """Convert the state of a pool to its message, without the capacities for each single
-    allocation.
+    """Convert the state of a pool to its message. The capacities for the single allocations (thick,
+    sparse, thin) are left out.
     """
     return cellar.Pool(
         name=state.name,

@@ -30,10 +30,10 @@ class _FindPool:
 
 
 class PoolChoice:
-    """Runs requests by the dispatcher, each on the workers of its pool.
+    """Runs each request in a worker thread of its pool, by a Dispatcher.
 
-    If there are several pools and the request's id contains none, the pool is searched for or
-    chosen first.
+    If there are several pools and the request's id contains none, the volume's pool is searched
+    for, or a pool for a new volume is chosen, first.
     """
 
     def __init__(self, dispatcher: Dispatcher, use_cases: UseCases) -> None:
@@ -42,8 +42,8 @@ class PoolChoice:
         self._several = len(use_cases.pools.all()) > 1
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run `work(request)` on a worker of its pool, with the locks of `request`, and return its
-        result.
+        """Run `work(request)` in a worker thread of the request's pool, with the locks of
+        `request`, and return the result.
 
         Raises: Invalid, PoolUnavailable if no pool can have a new volume; Busy if another call
         holds a lock; Overloaded; StillRunning; what `work` raises.

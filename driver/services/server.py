@@ -81,9 +81,9 @@ class Server:
         return self._dispatcher.running(pool)
 
     async def run(self, work: Callable[[AnyRequest], Result], request: AnyRequest) -> Result:
-        """Run the use case `work(request)` on a worker, with the locks of `request`, and return its
-        result. Raises: Busy if another call holds a lock; Overloaded; StillRunning; what `work`
-        raises.
+        """Run `work(request)` in a worker thread, with the locks of `request`, and return the
+        result. Raises: Busy if another call holds a lock; Overloaded if too many calls wait;
+        StillRunning if work continues in the background; what `work` raises.
         """
         return await self._dispatcher.run(work, request)
 

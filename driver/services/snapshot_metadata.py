@@ -27,8 +27,8 @@ Response = TypeVar("Response", csi.GetMetadataAllocatedResponse, csi.GetMetadata
 
 
 class SnapshotMetadata(SnapshotMetadataServicer):
-    """The CSI SnapshotMetadata service: streams the allocated ranges of a snapshot, or those in
-    which two snapshots differ.
+    """The CSI SnapshotMetadata service: streams the byte ranges of a snapshot that are allocated,
+    or those in which two snapshots differ.
     """
 
     def __init__(self, dispatcher: Dispatcher, changes: ChangedBlocks) -> None:

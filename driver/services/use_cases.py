@@ -23,7 +23,9 @@ from driver.volumes.publish import ControllerPublisher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    """The objects that carry out the requests of the services, one for each kind of request."""
+    """The objects that carry out the requests which the gRPC services receive, one object for each
+    kind of request.
+    """
 
     pools: Pools
     volumes: Provisioner

@@ -182,8 +182,8 @@ class Calls:
     ) -> Response:
         """Call the driver and return its response.
 
-        As a sidecar does, the call is repeated while it is ABORTED, for ABORTED_TIMEOUT seconds at
-        most. Raises: DemoFailed for any other error, or after that time.
+        As a sidecar does, the call is repeated while its status is ABORTED, for ABORTED_TIMEOUT
+        seconds at most. Raises: DemoFailed for any other error, or after that time.
         """
         self._narrator.request(request)
         end = time.monotonic() + ABORTED_TIMEOUT

@@ -33,7 +33,9 @@ class Observations:
         return self._pool is not None
 
     def image(self, image_id: str) -> Iterator[Observation]:
-        """Yield the image file: its size, and the space that it occupies."""
+        """Yield an observation of the image file: its size, and the space that it occupies
+        on disk.
+        """
         if self._pool:
             folder = self._pool / image_id
             stats = (folder / IMAGE).stat()
@@ -41,20 +43,22 @@ class Observations:
             yield f"pool/{image_id}", f"{IMAGE}: {size}, occupies {occupied}"
 
     def record(self, image_id: str, name: str) -> Iterator[Observation]:
-        """Yield the fields of the JSON file `name` next to the image."""
+        """Yield an observation of the fields in the JSON file `name` in the image's folder."""
         if self._pool:
             fields = json.loads((self._pool / image_id / name).read_text(encoding="utf-8"))
             text = "  ".join(f"{key}={value}" for key, value in fields.items() if key != "id")
             yield name, text
 
     def device(self, image_id: str) -> Iterator[Observation]:
-        """Yield the loop device of the image, if the image has one."""
+        """Yield an observation of the image's loop device; nothing if the image has none."""
         if status := self._status(image_id):
             mode = "direct I/O" if loop.has_direct_io(status) else "page cache"
             yield str(status.path), f"{human(block.size(status.path))}, {mode}, attached to {IMAGE}"
 
     def mounted(self, target: Path) -> Iterator[Observation]:
-        """Yield the filesystem type, source and options of the mount at `target`."""
+        """Yield an observation of the mount at `target`: its filesystem type, source and
+        options.
+        """
         for mounted in mount_table.at(target):
             options = ",".join(sorted(mounted.options))
             yield str(target), f"{mounted.fs_type} on {mounted.source} ({options})"
@@ -62,7 +66,9 @@ class Observations:
             yield str(target), f"{'a directory' if target.is_dir() else 'nothing'} (simulated)"
 
     def free_space(self, target: Path) -> Iterator[Observation]:
-        """Yield the total and the available space at `target`, as df prints them."""
+        """Yield an observation of the total and the available space at `target`, as df
+        prints them.
+        """
         if self._pool:
             stats = os.statvfs(target)
             total, free = stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize

@@ -68,10 +68,11 @@ def create_pool(  # noqa: PLR0913 - one for each option
     rate: Rate = _RATE,
     yes: Yes = False,
 ) -> None:
-    """Make a pool of blank disks: a filesystem, or a volume group, with the mark of this driver.
+    """Make a pool of blank disks: a filesystem or a volume group, marked as a pool of this driver.
 
     A disk that has anything on it is refused, and nothing is written to it: partitions, a known
-    signature, a backup of one, or any byte that is no zero. All of each disk is read before.
+    signature, a backup of one, or any byte that is no zero. To find that out, each disk is read
+    completely before.
     """
     from driver.disks.plan import PoolPlan  # noqa: PLC0415 - not for --help
     from driver.linux.disks.block_devices import read_device  # noqa: PLC0415

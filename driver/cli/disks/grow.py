@@ -15,9 +15,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The pool's name.")]
 
 
 def command(name: Name, endpoint: Endpoint = "") -> None:
-    """Grow a pool to its disk, while it is in use: the filesystem, the volume group or thin pool.
+    """Grow a pool to the size of its disk, while the pool is in use: its filesystem, volume group
+    or thin pool.
 
-    Run it where the driver runs: in Kubernetes in its container.
+    Run this command where the driver runs: in Kubernetes in the driver's container.
     """
     with connected(endpoint) as client:
         pools = {pool.name: pool for pool in client.pools()}

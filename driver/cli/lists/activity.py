@@ -13,8 +13,8 @@ from driver.cli.output import Row
 
 
 def copy_rows(client: Client) -> Iterator[Row]:
-    """Yield a row for each running copy; nothing if the driver is an older version that does not
-    serve ListCopies. Raises: CallFailed.
+    """Yield a row for each copy of an image that runs in the background; nothing if the driver is
+    an older version that does not serve ListCopies. Raises: CallFailed.
     """
     answer = _ask(client, client.inspection.ListCopies, inspect_pb2.ListCopiesRequest())
     for copy in answer.copies if answer else ():
@@ -29,8 +29,8 @@ def copy_rows(client: Client) -> Iterator[Row]:
 
 
 def condition_rows(client: Client) -> Iterator[Row]:
-    """Yield a row for each condition; nothing if the driver is an older version that does not serve
-    ListConditions.
+    """Yield a row for each alert rule whose condition is true now; nothing if the driver is an
+    older version that does not serve ListConditions.
 
     Raises: CallFailed.
     """
@@ -46,8 +46,8 @@ def condition_rows(client: Client) -> Iterator[Row]:
 
 
 def condition_row(alert: str, severity: str, text: str, *, node: str, volume_id: str = "") -> Row:
-    """Return the row of a condition. `alert`: the name of its alert rule; `volume_id`: "": the
-    condition concerns no volume.
+    """Return the row that says that the condition of an alert rule is true. `alert`: the rule's
+    name; `volume_id`: the volume that the alert concerns; "": none.
     """
     return {
         "node": node,

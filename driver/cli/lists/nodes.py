@@ -14,7 +14,9 @@ from driver.cli.output import Column, Output, Row
 def command(
     *, endpoint: Endpoint = "", output: Format = Output.TABLE, watch: Watch = False
 ) -> None:
-    """List the nodes of a router: pools, versions, when each was last seen, why not reached."""
+    """List the nodes of a router: their pools, versions, last reports, and why one is not
+    reachable.
+    """
     with connected(endpoint) as client:
         print_or_watch(output, NODES, lambda: node_rows(client), watch=watch, name="name")
 

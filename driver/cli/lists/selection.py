@@ -13,7 +13,7 @@ from driver.cli.output import Row
 
 
 class SortKey(StrEnum):
-    """The keys by which a list of volumes can be sorted."""
+    """The columns by which a list of volumes can be sorted."""
 
     NAME = "name"
     CLAIM = "claim"

@@ -85,8 +85,8 @@ def _rates(old: inspect_pb2.VolumeIo, new: inspect_pb2.VolumeIo) -> Row:
 
 
 def call_rows(calls: Iterable[inspect_pb2.Call]) -> list[Row]:
-    """Return a row for each RPC name: number of calls, number of failures, mean and longest
-    duration of the calls with that name.
+    """Return a row for each RPC, by its name: the number of its calls, the number of those that
+    failed, and the mean and the longest duration.
     """
     by_name: dict[str, list[inspect_pb2.Call]] = {}
     for call in calls:

@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Show a running driver or router in a browser: read-only, live, on this machine only.
 
-    It is a process of its own that asks the driver's socket, until Ctrl-C.
+    A separate process serves the page until Ctrl-C, and asks the driver or router over its socket.
     """
     from driver.cli.client import Client  # noqa: PLC0415 - gRPC, not for --help
     from driver.cli.page.process import serve  # noqa: PLC0415 - aiohttp, not for --help

@@ -32,7 +32,9 @@ _FAILED: Final = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "
 
 
 def check_pools(pools: Iterable[Row]) -> Iterator[Row]:
-    """Yield a condition for each pool that is unavailable, nearly full, or without direct I/O."""
+    """Yield a row for the page's list of problems for each pool that is unavailable, nearly full,
+    or without direct I/O.
+    """
     for pool in pools:
         name, node = f"Pool {pool['name']}", pool["node"]
         if pool["away"]:
@@ -50,7 +52,7 @@ def check_pools(pools: Iterable[Row]) -> Iterator[Row]:
 
 
 def check_nodes(nodes: Sequence[Row]) -> Iterator[Row]:
-    """Yield a condition for each node that the router cannot reach."""
+    """Yield a row for the page's list of problems for each node that the router cannot reach."""
     for node in nodes:
         if not node["reachable"]:
             text = f"The driver of the node is not reached: {node['problem']}"
@@ -60,7 +62,9 @@ def check_nodes(nodes: Sequence[Row]) -> Iterator[Row]:
 
 
 def check_calls(calls: Iterable[Row], now: datetime) -> Iterator[Row]:
-    """Yield a condition for each RPC that failed or was slow in the ten minutes before `now`."""
+    """Yield a row for the page's list of problems for each RPC that failed or was slow in the ten
+    minutes before `now`.
+    """
     methods: defaultdict[str, list[Row]] = defaultdict(list)
     for call in calls:
         if now - datetime.fromisoformat(call["ended"]) <= RECENT:
@@ -79,15 +83,19 @@ def check_calls(calls: Iterable[Row], now: datetime) -> Iterator[Row]:
 
 
 class StuckCopies:
-    """Finds copies that make no progress, by comparing them with earlier calls of `find`."""
+    """Finds copies of images that make no progress, by comparing how far they are with earlier
+    calls of `find`.
+    """
 
     def __init__(self) -> None:
         self._seen: Mapping[str, tuple[int, float]] = {}  # bytes, and since when
 
     def find(self, copies: Mapping[str, Row], now: float) -> Iterator[Row]:
-        """Yield a condition for each copy that has made no progress for half an hour.
+        """Yield a row for the page's list of problems for each copy of an image that has made no
+        progress for half an hour.
 
-        `copies`: all running copies, by a key of each; `now`: monotonic seconds.
+        `copies`: all running copies, each by a text that identifies the copy; `now`: monotonic
+        seconds.
         """
         before = self._seen
         seen: dict[str, tuple[int, float]] = {}

@@ -81,7 +81,8 @@ class Watcher:
                 self._clients.remove(client)
 
     async def follow(self) -> AsyncIterator[Event]:
-        """Yield the whole state, then each change, as events; ends if the reader is too slow.
+        """Yield the driver's whole state as an event, and then each change as an event; end if the
+        reader is too slow.
 
         The first changes may be yielded twice.
         """

@@ -63,8 +63,8 @@ class RecentCalls:
     """Stores the last calls that have ended. To be used on the event loop only.
 
     Messages are stored without secrets, and converted to text only when they are read. `polled`:
-    the names of the RPCs that an idle cluster repeats for ever; their calls are stored separately,
-    so that they do not displace the others.
+    the names of the RPCs that are repeated for ever even if nobody uses a volume; their calls are
+    stored separately, so that they do not displace the others.
     """
 
     def __init__(self, polled: frozenset[str] = frozenset()) -> None:
@@ -110,14 +110,16 @@ class RecentCalls:
             listener.set()
 
     def close(self) -> None:
-        """End all iterators of `follow`, which otherwise never end, so that the server can stop."""
+        """End all iterators that `follow` has returned; otherwise they never end, and the server
+        cannot stop.
+        """
         self._closed = True
         for listener in self._listeners:
             listener.set()
 
     async def follow(self, past: int, *, polled: bool, past_only: bool) -> AsyncIterator[EndedCall]:
-        """Yield at most `past` calls that have ended, and then each call when it ends, until
-        `close`.
+        """Yield at most `past` calls that have ended, and then each call when it ends, until this
+        object is closed.
 
         A reader that is slower than the calls misses some of them. `polled`: whether to include the
         calls that an idle cluster repeats. `past_only`: end after the past calls.

@@ -75,8 +75,8 @@ class Secrets:
             await asyncio.sleep(delay)
 
     async def synchronise(self) -> None:
-        """Create the missing certificates, renew those of this driver that expire soon, and load
-        the router's.
+        """Create the missing certificates, renew those that expire soon and were issued by this
+        driver, and load the router's.
 
         Raises: ApiError, also for a conflict with another router; Invalid if a Secret does not
         contain a usable certificate or the router's certificate has expired.

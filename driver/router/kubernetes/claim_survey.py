@@ -27,15 +27,16 @@ PARTS: Final = 3  # surveys at least before a volume counts as an orphan
 
 
 def interval(orphans_after: float) -> float:
-    """Return the seconds between two surveys, if volumes count as orphans after `orphans_after`
-    seconds.
+    """Return how many seconds to wait between two comparisons of the volumes with the
+    PersistentVolumes, if a volume counts as an orphan after `orphans_after` seconds.
     """
     return max(1.0, min(INTERVAL, orphans_after / PARTS))
 
 
 class ClaimSurvey:
     """Compares the volumes of all nodes with the PersistentVolumes of the driver `driver`: finds
-    volumes that have none (`orphans`), and updates the claims' names in the volumes' records.
+    the volumes that have no PersistentVolume (`orphans`), and updates the claims' names in the
+    volumes' records.
     """
 
     def __init__(self, api: Api, driver: str, orphans: Orphans, interval: float) -> None:
@@ -46,8 +47,8 @@ class ClaimSurvey:
         self._known: dict[str, PersistentVolume] = {}  # by the id of the volume
 
     async def repeat(self, nodes: Nodes) -> None:
-        """Survey the volumes periodically, until cancelled. An error that repeats is logged once,
-        until a survey succeeds.
+        """Compare the volumes of all reachable nodes with the PersistentVolumes periodically, until
+        cancelled. An error that repeats is logged once, until a comparison succeeds.
         """
         problem = ""
         while True:

@@ -46,14 +46,14 @@ class Events:
         self._reported: dict[str, None] = {}  # names of Events, in order
 
     def record_soon(self, node: NodeName, reason: str, text: str) -> None:
-        """Record an Event of a node (`record`) in the background, without waiting for the API
-        server. `reason`: one CamelCase word; `text`: for people.
+        """Record an Event of a node in the background, without waiting for the API server.
+        `reason`: one CamelCase word; `text`: for people.
         """
         self._start(self.record(node, reason, text))
 
     def record_reported_soon(self, node: NodeName, event: cellar.Event) -> None:
-        """Record the Event that a node reports (`record_reported`) in the background, without
-        waiting for the API server; no-op if this router has recorded that Event already.
+        """Record the Event that a node reports in the background, without waiting for the API
+        server; no-op if this router has recorded that Event already.
         """
         name = _reported_name(node, event)
         if name not in self._reported:

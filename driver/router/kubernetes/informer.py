@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """How a watch is repeated.
+    """How a watch of the API server is repeated after an error.
 
     `backoff`: the pauses after errors. `clock`: returns monotonic seconds.
     """

@@ -13,9 +13,7 @@ Policy: TypeAlias = Literal["retain", "forget"]
 
 
 class ConfirmsAbsence(Protocol):
-    """The part of a directory that can confirm with the API server that a Node object does not
-    exist.
-    """
+    """An object that can ask the API server whether a Node object does not exist."""
 
     async def is_absent(self, name: NodeName) -> bool:
         """Return whether the API server confirms, now, that there is no Node with this name."""

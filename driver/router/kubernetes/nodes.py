@@ -52,8 +52,8 @@ class NodeAbsences:
             self._uids[name] = node.uid
 
     def seconds(self, name: NodeName) -> float:
-        """Return for how many seconds there has been no Node with this name; 0 before `observe` was
-        called.
+        """Return for how many seconds there has been no Node object with this name; 0 if no Node
+        objects were observed yet.
         """
         if self._began_at is None:
             return 0.0
@@ -69,8 +69,8 @@ class NodeAbsences:
 
 
 class KubernetesDirectory:
-    """The directory of the nodes of a Kubernetes cluster, from EndpointSlices, CSINodes and
-    Nodes.
+    """The list of the nodes of a Kubernetes cluster and their states, from EndpointSlices, CSINodes
+    and Nodes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the API, the objects, the policy

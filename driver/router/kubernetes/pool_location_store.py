@@ -17,7 +17,7 @@ READ_INTERVAL: Final = 60.0  # seconds: somebody may delete or change the Config
 
 
 class PoolLocationStore:
-    """Stores in a ConfigMap which node had each pool last.
+    """Stores in a ConfigMap which node had each pool last, so that a new router knows it.
 
     Several routers write the ConfigMap: each merges its own observations into the data that it has
     read.

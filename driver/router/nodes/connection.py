@@ -95,7 +95,7 @@ class NodeConnection:
 
     @property
     def known_for(self) -> float:
-        """For how many seconds the directory has had the node with this address."""
+        """For how many seconds the node has been listed with this address in the cluster."""
         return self._clock() - self._known_since
 
     @property
@@ -120,8 +120,8 @@ class NodeConnection:
         return self._known_pools.younger_than(REPORT_LIFETIME, self._clock() - self._reported_at)
 
     def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
-        """Return the result of `derive`, which is computed from `pools`, and cache it by `key`
-        until the pools change.
+        """Return the result of `derive`, a value that is computed from the node's reported pools,
+        and cache it by `key` until the pools change.
         """
         received = self._clock() - self._reported_at
         if self._open and self._known_pools.oldest + received <= REPORT_LIFETIME:
@@ -129,19 +129,19 @@ class NodeConnection:
         return derive()  # it is unreachable, or some pools are left out
 
     def may_have(self, name_digest: int) -> bool:
-        """Return whether the node may have an image with this name digest, so that it must be
-        asked.
+        """Return whether the node may have an image whose name has the digest `name_digest` (8
+        bytes of a hash), so that the node must be asked.
         """
         return self._names.may_have(name_digest, self._clock())
 
     def had(self, name_digest: int) -> bool:
-        """Return whether the node, reachable or not, had an image with this name digest in its last
-        report.
+        """Return whether the last report of the node, reachable or not, has the name digest (8
+        bytes of a hash of an image's name).
         """
         return self._names.has(name_digest)
 
     def inherit(self, earlier: NodeConnection) -> None:
-        """Take over the image names that this node reported by `earlier`, at another address."""
+        """Take over the image names that the node reported by its former connection `earlier`."""
         self._names = earlier._names
 
     def channel(self) -> grpc.aio.Channel:
@@ -151,7 +151,7 @@ class NodeConnection:
         return self._channel
 
     def peer(self) -> cellar_pb2_grpc.NodeAsyncStub:
-        """Return the stub of the node's peer service.
+        """Return the stub of the service by which a router calls this driver's nodes, besides CSI.
 
         Raises: PoolUnavailable if the node is unreachable.
         """

@@ -40,8 +40,8 @@ OnMembers: TypeAlias = Callable[[Sequence[Member]], None]
 
 
 class NodeState(Enum):
-    """Whether a node is expected to run, out of service, or gone for good, according to the
-    directory. Whether the node's port answers has no influence.
+    """Whether a node is expected to run, out of service, or gone for good, according to the source
+    of the cluster's list of nodes. Whether the node's port answers has no influence.
     """
 
     EXPECTED = "expected"  # it is reachable, or may become so again
@@ -63,8 +63,8 @@ Abandon: TypeAlias = Callable[[str, NodeName], Awaitable[bool]]
 
 
 async def abandon_nothing(_label: str, _node: NodeName) -> bool:
-    """Return False: no volume may be lost with its node. The policy of a router that does not know
-    which nodes are gone.
+    """Return False: no volume or snapshot may be given up because its node is gone. This is for a
+    router that does not know which nodes are gone.
     """
     return False
 
@@ -141,7 +141,7 @@ class StaticFile:
             await asyncio.sleep(self._poll_interval)
 
     def node_state(self, name: NodeName) -> NodeState:
-        """Return EXPECTED: a file does not tell why a node is not in it."""
+        """Return EXPECTED (the node should run): a file does not tell why a node is not in it."""
         return NodeState.EXPECTED
 
     def _read_or_keep(self, known: tuple[Member, ...] | None) -> tuple[Member, ...] | None:

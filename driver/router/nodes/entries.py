@@ -20,9 +20,10 @@ from driver.router.nodes.registry import Nodes
 
 
 class NodeEntries:
-    """Lists the nodes: which are reachable, why others are not, and their last reports.
+    """Lists the nodes of the cluster: which are reachable, why others are not, and their last
+    reports.
 
-    `conditions`: returns the conditions of the router itself.
+    `conditions`: returns which alert rules have a condition that is true for the router itself.
     """
 
     def __init__(self, nodes: Nodes, conditions: ReadConditions = no_conditions) -> None:
@@ -32,7 +33,9 @@ class NodeEntries:
     async def list_nodes(
         self, request: inspect_pb2.ListNodesRequest, context: Context
     ) -> inspect_pb2.ListNodesResponse:
-        """Return all nodes of the directory, by name. No node is called."""
+        """Return all nodes of the cluster, sorted by name, as far as this router knows them; no
+        node is called.
+        """
         nodes = sorted(self._nodes.all(), key=lambda node: node.name)
         return inspect_pb2.ListNodesResponse(nodes=map(_entry, nodes))
 
@@ -52,7 +55,7 @@ class NodeEntries:
     async def list_copies(
         self, request: inspect_pb2.ListCopiesRequest, context: Context
     ) -> inspect_pb2.ListCopiesResponse:
-        """Return the copies that are running in the background on all reachable nodes."""
+        """Return the copies of images that are running in the background on all reachable nodes."""
         answers = await self._ask("ListCopies", request)
         copies = [copy for answer in answers for copy in answer.copies]
         return inspect_pb2.ListCopiesResponse(copies=copies)
@@ -60,8 +63,8 @@ class NodeEntries:
     async def list_conditions(
         self, request: inspect_pb2.ListConditionsRequest, context: Context
     ) -> inspect_pb2.ListConditionsResponse:
-        """Return the conditions of all reachable nodes and of this router for which alerts
-        exist.
+        """Return which alert rules have a condition that is true now, for all reachable nodes and
+        this router.
         """
         answers = await self._ask("ListConditions", request)
         conditions = [present.alert_condition(each, "") for each in self._conditions()]

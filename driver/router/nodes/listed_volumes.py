@@ -46,8 +46,8 @@ class NodeVolumes:
 
 
 async def list_volumes(node: NodeConnection, hidden: Collection[PoolId] = ()) -> NodeVolumes:
-    """Return the persistent volumes of a node, without those in unavailable pools and in pools that
-    are in `hidden`.
+    """Return the persistent volumes of a node, without those in unavailable pools and in the pools
+    whose ids are in `hidden`.
 
     Raises: PoolUnavailable: the node does not answer; any other CellarError as the node reports it.
     """

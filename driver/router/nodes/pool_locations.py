@@ -27,8 +27,8 @@ UNSEEN: Final = ".unseen"
 
 
 class PoolLocations:
-    """Remembers which node had each pool last, as observed by this router and as stored in the
-    ConfigMap.
+    """Remembers which node had each pool last, as observed by this router and as stored in a
+    ConfigMap by all routers.
 
     `reported`: returns the ids of the pools that nodes report at present. `changed`: an event that
     is set when the ConfigMap has to be written. `clock`: returns monotonic seconds.
@@ -52,19 +52,21 @@ class PoolLocations:
         return self._observed.get(pool) or self._recorded.get(pool)
 
     def observe(self, node: NodeName, pools: Iterable[PoolId]) -> None:
-        """Record that `node` has these pools, and set `changed` if that was not known."""
+        """Record that `node` has these pools. If that is new, set the event `changed`, so that the
+        ConfigMap of pool locations is written.
+        """
         for pool in pools:
             if self._observed.get(pool) != node:
                 self._observed[pool] = node
                 self.changed.set()
 
     def all(self) -> dict[PoolId, NodeName]:
-        """Return all known locations, for a new ConfigMap."""
+        """Return the last known node of each pool, to be written to a new ConfigMap."""
         return self._recorded | self._observed
 
     def merge(self, data: Mapping[str, str]) -> dict[str, str] | None:
-        """Merge the ConfigMap's data with the observations of this router. Returns the data to
-        write, or None if the ConfigMap is up to date.
+        """Merge `data`, which a ConfigMap has of the locations of pools, with the observations of
+        this router. Returns the data to write, or None if the ConfigMap is up to date.
 
         Pools that were not reported for eight weeks are dropped, and others if the data would be
         too large.

@@ -37,7 +37,7 @@ CLOSE_TIMEOUT: Final = 1.0  # seconds for connections to close at the end
 
 
 class Nodes:
-    """Keeps a connection to each node of the directory, and finds the node that has a pool.
+    """Keeps a connection to each node of the cluster, and finds the node that has a pool.
 
     To be used on the event loop only. `locations`: the last known locations of pools.
     `record_event`: records an Event of a node; `record_reported`: records an Event that a node
@@ -70,14 +70,16 @@ class Nodes:
 
     @property
     def synced(self) -> bool:
-        """Whether the directory was read, and a connection to each node was tried at least once."""
+        """Whether the list of the cluster's nodes was read, and a connection to each node was
+        tried.
+        """
         self._all_tried = self._all_tried or (
             self._directory_read and all(node.tried for node in self.all())
         )
         return self._all_tried
 
     def all(self) -> Sequence[NodeConnection]:
-        """Return the connections to all nodes of the directory, reachable or not."""
+        """Return the connections to all nodes of the cluster, reachable or not."""
         return tuple(self._connections.values())
 
     def reachable(self) -> Sequence[NodeConnection]:
@@ -85,7 +87,7 @@ class Nodes:
         return tuple(node for node in self._connections.values() if node.reachable)
 
     def left_lately(self) -> Sequence[NodeName]:
-        """Return the names of the nodes that left the directory in the last NAME_MEMORY seconds;
+        """Return the names of the nodes that left the cluster in the last NAME_MEMORY seconds;
         other routers may still use them.
         """
         since = time.monotonic() - NAME_MEMORY
@@ -104,7 +106,7 @@ class Nodes:
         return [node for node in named if node and node.reachable and requirement.allows(node.name)]
 
     def named(self, name: NodeName) -> NodeConnection | None:
-        """Return the connection to the node with this name, or None if the directory has no such
+        """Return the connection to the node with this name, or None if the cluster has no such
         node.
         """
         return self._connections.get(name)
@@ -151,8 +153,8 @@ class Nodes:
         ]
 
     async def watch(self) -> None:
-        """Follow the directory, the reports of all its nodes and the certificates, until
-        cancelled.
+        """Keep the connections up to date with the cluster's list of nodes, what the nodes report,
+        and the router's certificate, until cancelled.
         """
         await self._identities.ready()
         certificates = asyncio.create_task(self._watch_certificates())

@@ -11,7 +11,8 @@ from driver.csi.protocol import NAME_SEARCH_LIFETIME
 
 
 class ReportedNames:
-    """The digests of the names of one node's images, updated by the changes that it reports.
+    """The names of the images of one node, updated by the changes that the node reports. Each name
+    is stored as a digest: 8 bytes of a hash.
 
     The digests are in a sorted array, because a set would need ten times the memory, and a router
     has the digests of all nodes.
@@ -22,7 +23,9 @@ class ReportedNames:
         self._read_at = -float("inf")  # a node of an older version reports none
 
     def update(self, names: cellar.Names, now: float) -> None:
-        """Apply the names in a node's report. `now`: monotonic seconds."""
+        """Add the names of images that a report says are new, and remove those that it says are
+        gone; a complete report replaces all. `now`: monotonic seconds.
+        """
         if names.complete:
             self._digests = array("Q", sorted(set(unpack_digests(names.added))))
         else:
@@ -35,17 +38,17 @@ class ReportedNames:
         self._read_at = now - names.age
 
     def may_have(self, digest: int, now: float) -> bool:
-        """Return whether the node may have an image with this name digest, so that it must be
-        asked. `now`: monotonic seconds.
+        """Return whether the node may have an image whose name has this digest (8 bytes of a hash),
+        so that it must be asked. `now`: monotonic seconds.
 
-        False only if a report of the last NAME_SEARCH_LIFETIME seconds shows that it neither had
-        such an image nor was creating one.
+        False only if a report of the last NAME_SEARCH_LIFETIME seconds shows that the node neither
+        had such an image nor was creating one.
         """
         return now - self._read_at > NAME_SEARCH_LIFETIME or self.has(digest)
 
     def has(self, digest: int) -> bool:
-        """Return whether the node had an image with this name digest, or was creating one, in its
-        last report.
+        """Return whether the node, in its last report, had an image whose name has this digest (8
+        bytes of a hash), or was creating one.
         """
         index = bisect_left(self._digests, digest)
         return index < len(self._digests) and self._digests[index] == digest

@@ -19,11 +19,12 @@ MOST_DERIVED: Final = 64  # values
 
 @dataclass(frozen=True, slots=True)
 class ReportedPool:
-    """A pool as its node reported it.
+    """A pool as its node reported it. `allocation`: how new volumes get their space by default
+    (thick, sparse or thin).
 
     `age`: seconds between the reading of the pool and the report. `capacities`: the capacity for
-    each allocation. `lacks`: the features (filesystem types, encryption) that volumes on the node
-    cannot have.
+    volumes of each allocation. `lacks`: the features (filesystem types, encryption) that volumes on
+    the node cannot have.
     """
 
     name: str
