@@ -167,7 +167,7 @@ class Entries:
         return self._written.get(key, 0)
 
     def clear(self) -> None:
-        """Remove all entries."""
+        """Remove the entries of all images of the pool."""
         for key in tuple(self.all):
             self.put(key, None)
 

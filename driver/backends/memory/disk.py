@@ -62,7 +62,7 @@ class Disk:
         self._write_pages(first, new)
 
     def extents(self) -> Iterator[Extent]:
-        """Yield the written ranges in order; adjacent pages are one extent."""
+        """Yield the written ranges of bytes in order; adjacent written pages are one range."""
         start = end = -1
         for number in sorted(self._pages):
             if number != end:
@@ -83,7 +83,9 @@ class Disk:
         return [PhysicalExtent(number * PAGE, PAGE, id(pages[number])) for number in page_numbers]
 
     def discard(self, offset: Bytes, length: Bytes) -> None:
-        """Discard the whole pages in the range, as a filesystem below a loop device does."""
+        """Discard the whole pages within the `length` bytes from `offset` on, as a filesystem below
+        a loop device does.
+        """
         for number in range(-(-offset // PAGE), (offset + length) // PAGE):
             self._pages.pop(number, None)
 

@@ -126,7 +126,9 @@ class Catalogue:
             self._leaving.discard(image_id)
 
     def faults(self, root: Path, image_id: ImageId) -> Iterator[Fault]:
-        """Yield the faults of an image; none if it is deleted while it is examined."""
+        """Yield the faults of an image, such as a missing file; none if the image is deleted while
+        it is examined.
+        """
         if damaged := self._damaged.get(str(image_id)):
             yield Fault(FaultKind.RECORD_DAMAGED, damaged.why, Severity.DATA_LOSS)
         if image := self._images.get(image_id):

@@ -107,8 +107,8 @@ def write_publication(root: Path, volume: Volume) -> None:
 
 
 def withdraw(root: Path, volume_id: ImageId, node: str | None) -> None:
-    """Remove the record that a volume is published, if it names `node` (None: any node) or cannot
-    be read.
+    """Remove the record that a volume is published, if the record names `node` (None: any node) or
+    cannot be read.
 
     The removal is not synced: the VolumeAttachment in etcd is the durable record.
     """

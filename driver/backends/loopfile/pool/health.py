@@ -68,8 +68,8 @@ class PoolHealth:
             raise self.translate(error) from error
 
     def translate(self, error: OSError) -> Exception:
-        """Return the CellarError that `error` means for this pool, e.g. PoolReadOnly for EROFS;
-        `error` itself if it has no known meaning.
+        """Return the driver's own error that `error` means for this pool, e.g. PoolReadOnly for
+        EROFS; `error` itself if it has no known meaning.
         """
         translated = errnos.pool_error(error, self._location)
         if isinstance(translated, PoolUnavailable):

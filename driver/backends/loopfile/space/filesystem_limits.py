@@ -83,7 +83,9 @@ class FilesystemLimits:
         return self.kind == "btrfs"
 
     def with_cow_cost(self, shared: Bytes) -> Bytes:
-        """Return `shared` bytes plus the metadata that overwriting them may need."""
+        """Return `shared`, a number of bytes, plus the bytes of metadata that overwriting them may
+        need.
+        """
         return shared + int(shared * self.cow_cost)
 
     def faults(self, root: Path, location: Path, damaged: Mapping[str, str]) -> Iterator[Fault]:

@@ -18,8 +18,8 @@ from driver.linux.devices import lvm
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image, its logical volume, and, for a snapshot in a thin pool, `reservation`: the bytes
-    that it may occupy, as recorded in a tag (0: none is recorded).
+    """An image with its logical volume. `reservation`: for a snapshot in a thin pool, the bytes
+    that it may occupy, as recorded in a tag; 0: none is recorded.
     """
 
     image: Image
@@ -81,7 +81,7 @@ class Index:
         self.entries, self.damaged, self._report = entries, damaged, vg
 
     def remove(self, image_id: ImageId) -> None:
-        """Remove an image from the index, after it was deleted."""
+        """Remove an image that was deleted from the images of the pool in memory."""
         self.entries.pop(image_id, None)
         self.missing.pop(image_id, None)
 
