@@ -110,19 +110,23 @@ class EagerSelector(EpollSelector):
         self._keys: dict[int, SelectorKey] = {}  # by descriptor; the parent's map is slow to ask
 
     def register(self, fileobj: File, events: int, data: Any = None) -> SelectorKey:
-        """Register a file as the parent class does."""
+        """Register a file for `events`, as EpollSelector does, and return the file's new
+        SelectorKey.
+        """
         key = super().register(fileobj, events, data)
         self._keys[key.fd] = key
         return key
 
     def unregister(self, fileobj: File) -> SelectorKey:
-        """Unregister a file as the parent class does."""
+        """Unregister a file, as EpollSelector does, and return the file's former SelectorKey."""
         key = super().unregister(fileobj)
         self._keys.pop(key.fd, None)
         return key
 
     def modify(self, fileobj: File, events: int, data: Any = None) -> SelectorKey:
-        """Change the events or the data of a file as the parent class does."""
+        """Change the events or the data of a file, as EpollSelector does, and return its new
+        SelectorKey.
+        """
         key = super().modify(fileobj, events, data)
         self._keys[key.fd] = key
         return key

@@ -163,8 +163,8 @@ def identity(path: Path) -> SocketId | None:
 
 
 def remove(path: Path, ours: SocketId | None) -> None:
-    """Remove the socket at `path` if its device and inode are still `ours`, because another process
-    may have replaced it.
+    """Remove the socket at `path` if its device and inode numbers are those in `ours`, because
+    another process may have replaced the socket.
     """
     if ours is not None and identity(path) == ours:
         path.unlink(missing_ok=True)

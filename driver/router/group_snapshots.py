@@ -28,9 +28,9 @@ _CREATE: Final = methods.path("CreateVolumeGroupSnapshot")
 
 
 class GroupRoutes:
-    """Serves the group snapshot RPCs of a router, for groups with volumes on one or several nodes.
+    """Serves the group snapshot RPCs of a router; the volumes may be on one or several nodes.
 
-    `abandon`: decides whether members on a node that is gone may be lost.
+    `abandon`: returns whether member snapshots on a node that is gone may be lost.
     """
 
     def __init__(self, nodes: Nodes, abandon: Abandon = abandon_nothing) -> None:

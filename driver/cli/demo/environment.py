@@ -213,5 +213,5 @@ def _loops(work: Path) -> list[loop.Status]:
 
 
 def is_gone(work: Path) -> bool:
-    """Return whether the directory is removed and nothing is mounted in it."""
+    """Return whether the directory `work` was removed and nothing is mounted in it."""
     return not work.exists() and not mount_table.list_below(work)

@@ -148,8 +148,8 @@ def _styled(text: str, style: str) -> Text:
 
 
 def list_fields(message: Message) -> Iterator[tuple[str, str]]:
-    """Return the fields of the message that are set, by the last part of their name, without
-    secrets.
+    """Return the name and value of each field that is set in the message or in a message within it,
+    without secrets. Of the names of nested fields only the last component is used.
 
     The values of fields with the same name are joined to a list.
     """

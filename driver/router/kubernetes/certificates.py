@@ -31,9 +31,9 @@ class Secrets:
     """Creates, renews and reads the certificates for TLS between routers and nodes, in the Secrets
     PREFIX-ca, PREFIX-router and PREFIX-node.
 
-    The Secret PREFIX-ca has the key that signs the others; it is read only when a certificate has
-    to be issued, and is mounted in no pod. `problem`: why the last attempt failed; None: it
-    succeeded.
+    The Secret PREFIX-ca has the private key that signs the other certificates; that Secret is read
+    only when a certificate has to be issued, and is mounted in no pod. `problem`: why the last
+    attempt failed; None: the last attempt succeeded.
     """
 
     identity: tls.Identity

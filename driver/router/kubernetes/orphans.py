@@ -36,7 +36,7 @@ class _Unnamed:
 
 
 class Orphans:
-    """The volumes that had no PersistentVolume in every survey of the last `after` seconds.
+    """The volumes that had no PersistentVolume at any comparison in the last `after` seconds.
 
     The delay is needed because the provisioner creates the PersistentVolume after the volume.
     `clock`: returns monotonic seconds.
@@ -91,7 +91,9 @@ class Orphans:
     async def list_orphans(
         self, request: inspect_pb2.ListOrphansRequest, context: Context
     ) -> inspect_pb2.ListOrphansResponse:
-        """Return all orphans according to the last survey."""
+        """Return all volumes that have had no PersistentVolume for long enough to count as
+        orphans.
+        """
         return inspect_pb2.ListOrphansResponse(orphans=map(_entry, self._orphans()))
 
     def _orphans(self) -> Sequence[_Unnamed]:

@@ -64,10 +64,10 @@ class KnownPools:
         return tuple(pool for pool in self._pools if pool.age + received <= lifetime)
 
     def derived(self, key: Hashable, derive: Callable[[], Derived]) -> Derived:
-        """Return the result of `derive`, which is computed from all pools, and cache it by `key`
-        until the pools change.
+        """Return the result of `derive`, a value that is computed from all pools of the node, and
+        cache it by `key` until the pools change.
 
-        Each new volume needs the values of a thousand nodes, of which few have changed.
+        Each new volume needs such values of a thousand nodes, of which few have changed.
         """
         if key not in self._derived:
             if len(self._derived) >= MOST_DERIVED:
