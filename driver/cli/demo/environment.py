@@ -6,6 +6,7 @@ on any machine; for other users it is simulated.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -31,6 +32,8 @@ from driver.linux.mounts.table import mount_table
 
 POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it uses the space that is written
 DETACH_TIMEOUT: Final = 5.0
+UNMOUNT_TIMEOUT: Final = 5.0  # seconds; and between two attempts:
+UNMOUNT_INTERVAL: Final = 0.05
 START_TIMEOUT: Final = 15.0
 STOP_TIMEOUT: Final = 25.0  # the driver promises 20 s
 
@@ -90,7 +93,7 @@ def _reflink_filesystem(image: Path, pool: Path, undo: ExitStack) -> str:
             )
             undo.callback(loop.detach, status, bound=DETACH_TIMEOUT)
             mount.mount(status.path, pool, fs, [], read_only=False)
-            undo.callback(mount.unmount, pool)
+            undo.callback(_unmount, pool)
         except (CellarError, OSError):
             undo.close()
             continue
@@ -192,9 +195,25 @@ def leftovers(work: Path, pool: DemoPool) -> Leftovers:
 def _sweep(work: Path) -> None:
     """Remove the mounts and loop devices that a demo which failed has left."""
     for path in reversed(_mounts(work)):
-        mount.unmount(path)
+        _unmount(path)
     for status in _loops(work):
         loop.detach(status, bound=DETACH_TIMEOUT)
+
+
+def _unmount(path: Path) -> None:
+    """Unmount a path, for which this waits if it is in use: the child of a driver that was killed
+    has a mount open until it has thawed it.
+
+    Raises: OSError, EBUSY if it is still in use after UNMOUNT_TIMEOUT seconds.
+    """
+    end = time.monotonic() + UNMOUNT_TIMEOUT
+    while True:
+        try:
+            return mount.unmount(path)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+        time.sleep(UNMOUNT_INTERVAL)
 
 
 def _mounts(work: Path) -> list[Path]:
