@@ -37,7 +37,7 @@ ELSEWHERE = {
         services/kubelet_registration
     """,
     "the demo, which checks itself: tests/unit/cli/demo and tests/root/cli/demo": """
-        cli/demo/calls cli/demo/environment cli/demo/observations
+        cli/demo/calls cli/demo/observations
     """,
     "in the test of the module beside it that calls it": """
         core/ports/memory_records linux/devices/loop_settings linux/formats/btrfs
