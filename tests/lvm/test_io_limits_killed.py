@@ -152,13 +152,20 @@ def killed(path: Path, choose: random.Random) -> None:
     os.waitpid(child, 0)
 
 
+def leave_a_limit(pods: PodsGroup, choose: random.Random) -> None:
+    """As somebody left it: of a loop device that is not bound, since others keep their limits."""
+    number = os.makedev(7, choose.randrange(8))
+    if number not in {status.number for status in loop.list_bound()}:
+        pods.set_line(io_max.format_line(number, Limits(read_iops=7)))
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_io_max_is_exact_after_kills_at_any_instant(
     pods: PodsGroup, path: Path, rounds: int
 ) -> None:
     choose = random.Random(rounds)
-    pods.set_line(io_max.format_line(os.makedev(7, choose.randrange(4)), Limits(read_iops=7)))
+    leave_a_limit(pods, choose)
     seen = 0
     for _ in range(rounds):
         killed(path, choose)
@@ -168,9 +175,7 @@ def test_io_max_is_exact_after_kills_at_any_instant(
             assert pods.limits() == process.wanted()
             seen += len(process.wanted())
             process.backend.close()
-        unbound = os.makedev(7, choose.randrange(8))
-        if unbound not in {status.number for status in loop.list_bound()}:
-            pods.set_line(io_max.format_line(unbound, Limits(read_iops=7)))  # left by somebody
+        leave_a_limit(pods, choose)
     assert seen > rounds / 4, "there were limits"
     with closing(Freezer()) as freezer:
         process = Process(path, freezer)
