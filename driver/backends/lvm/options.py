@@ -33,7 +33,9 @@ class Options:
 
 
 class HostResources(Protocol):
-    """The objects that all pools of a machine share and that pools of logical volumes need."""
+    """The driver's name and its freezer of filesystems. Pools of logical volumes need them, and all
+    pools of a process share them.
+    """
 
     @property
     def owner(self) -> str:

@@ -33,7 +33,8 @@ _REMOTE: Final = ("cellar", "page", "--listen", "127.0.0.1:0", "--until-eof")
 
 
 async def show(kubectl: Sequence[str], pod: Any, *, container: str, listen: str) -> None:
-    """Serve the page of the driver in `pod` at `listen`, until SIGINT or SIGTERM cancels it.
+    """Serve the web page of the driver in `pod` (`cellar page`) at `listen`, until SIGINT or
+    SIGTERM cancels it.
 
     `kubectl`: the program, with options; `container`: the driver's container; `listen`: HOST:PORT
     on this machine. Raises: Failed if kubectl ends; asyncio.CancelledError.

@@ -83,8 +83,8 @@ class Orphans:
         return self._sums(lambda _: 1)
 
     def sizes(self) -> Mapping[tuple[str, ...], float]:
-        """Return the total size of the orphans of each pool in bytes, by the names of node and
-        pool.
+        """Return the total size in bytes of each pool's orphans (volumes without a
+        PersistentVolume), by the names of node and pool.
         """
         return self._sums(lambda volume: volume.size)
 

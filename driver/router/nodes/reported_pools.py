@@ -55,9 +55,9 @@ class KnownPools:
         self.oldest = max((pool.age for pool in pools), default=0.0)
 
     def younger_than(self, lifetime: float, received: float) -> tuple[ReportedPool, ...]:
-        """Return the pools that were read less than `lifetime` seconds ago.
+        """Return the pools that their node had read less than `lifetime` seconds ago.
 
-        `received`: seconds since the report arrived.
+        `received`: seconds since the node's last report arrived.
         """
         if self.oldest + received <= lifetime:
             return self._pools

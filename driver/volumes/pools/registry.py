@@ -139,7 +139,7 @@ class Pools(ImageLists):
         )
 
     def find_host(self, volume_id: VolumeId) -> Host:
-        """Return the machine of the volume's pool; it may be a guess if the pool is unavailable."""
+        """Return the Host (mounts, devices) of the volume's pool, if unavailable of another."""
         return self.nearest(volume_id).host
 
     def nearest(self, volume_id: VolumeId) -> Pool:
@@ -155,7 +155,7 @@ class Pools(ImageLists):
         return next((pool for pool in self._pools if pool.name not in self._ids), self._pools[0])
 
     def hosts(self) -> Sequence[Host]:
-        """Return the machines of all pools, each once (usually there is one)."""
+        """Return the Hosts (mounts, devices) of all pools, each once; usually they share one."""
         return tuple({id(pool.host): pool.host for pool in self._pools}.values())
 
     def find_volume(self, key: Key, near: Pool | None = None) -> tuple[Pool, Volume] | None:

@@ -119,7 +119,7 @@ class PoolDirectory:
             self.leave(visit)
 
     def enter(self) -> Visit:
-        """Open the pool for one operation, until `leave`. Raises: PoolUnavailable; Exhausted."""
+        """Return the open directory, which `leave` closes. Raises: PoolUnavailable; Exhausted."""
         with self._lock:
             fd, path, lock = self._open()
             lock.users += 1
