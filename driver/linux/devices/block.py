@@ -23,10 +23,10 @@ _LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 def size(device: Path) -> Bytes:
     """Return the size of a block device in bytes. Raises: OSError."""
     with Opened(device, os.O_RDONLY) as fd:
-        return size_of_opened(fd)
+        return size_by_descriptor(fd)
 
 
-def size_of_opened(fd: int) -> Bytes:
+def size_by_descriptor(fd: int) -> Bytes:
     """Return the size in bytes of a block device by its open descriptor. Raises: OSError."""
     return int.from_bytes(fcntl.ioctl(fd, BLKGETSIZE64, bytes(8)), "little")
 

@@ -187,11 +187,11 @@ def check(device: Path, fs: FsType) -> Bytes:
     """
     row = _ROWS[fs]
     with Opened(device, os.O_RDONLY) as fd:  # once: its last user closes it with all its pages
-        carried = superblock.read_opened(fd)
+        carried = superblock.read_by_descriptor(fd)
         if carried is None or carried.fs is not fs:
             name = _type_name(carried)
             raise Refused(f"{device} should carry {fs} and carries {name}; nothing was written")
-        if carried.size > (size := block.size_of_opened(fd)):
+        if carried.size > (size := block.size_by_descriptor(fd)):
             raise Refused(f"{fs} on {device} has {carried.size} bytes, the device only {size}")
     if carried.errors and row.repair:
         row.repair(device)

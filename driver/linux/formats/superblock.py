@@ -92,10 +92,10 @@ def read(path: Path) -> Superblock | None:
     Raises: OSError.
     """
     with Opened(path, os.O_RDONLY) as fd:
-        return read_opened(fd)
+        return read_by_descriptor(fd)
 
 
-def read_opened(fd: int) -> Superblock | None:
+def read_by_descriptor(fd: int) -> Superblock | None:
     """Return the superblock of the device or image open as `fd`; None: there is no ext4, xfs or
     btrfs on it. Raises: OSError.
     """

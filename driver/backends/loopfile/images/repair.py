@@ -71,12 +71,12 @@ class ImageRepairer:
         return disk
 
     def _cut(self, root: Path, image: Image) -> None:
-        """Truncate the file to its recorded size: an interrupted expansion allocated more, and was
-        never reported as done. Not if the rest was written to, or a device is bound to the file, as
-        the bytes may be a pod's. Raises: OSError.
+        """Truncate a file that is larger than recorded to its recorded size: an interrupted
+        expansion allocated more, and was never reported as done. Not if the rest was written to, or
+        a device is bound to the file, as the bytes may be a pod's. Raises: OSError.
         """
         disk = layout.disk(root, image.id)
-        if os.stat(disk).st_size <= image.size or _is_written(disk, image.size):
+        if _is_written(disk, image.size):
             return
         device = self._loops.find(disk, image.id)
         if device and block.size(device.path) > image.size:
