@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,3 +24,13 @@ class Backoff:
         while True:
             yield pause
             pause = min(2 * pause, self.longest)
+
+    def attempts(self, seconds: float) -> Iterator[None]:
+        """Yield for each attempt: at once, and after each pause until `seconds` have passed."""
+        deadline = time.monotonic() + seconds
+        yield
+        for pause in self.pauses():
+            if (left := deadline - time.monotonic()) <= 0:
+                return
+            time.sleep(min(pause, left))
+            yield

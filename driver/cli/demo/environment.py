@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from driver.backends.loopfile.pool.creation import MARKER
+from driver.core.backoff import Backoff
 from driver.core.errors import CellarError, Refused
 from driver.core.model import GIB, Bytes, FsType
 from driver.linux.devices import loop, loop_attach
@@ -32,8 +33,8 @@ from driver.linux.mounts.table import mount_table
 
 POOL_SIZE: Final[Bytes] = 8 * GIB  # a sparse file: it uses the space that is written
 DETACH_TIMEOUT: Final = 5.0
-UNMOUNT_TIMEOUT: Final = 5.0  # seconds; and between two attempts:
-UNMOUNT_INTERVAL: Final = 0.05
+UNMOUNT_TIMEOUT: Final = 5.0
+_UNMOUNT_BACKOFF: Final = Backoff(0.05, 0.05)
 START_TIMEOUT: Final = 15.0
 STOP_TIMEOUT: Final = 25.0  # the driver promises 20 s
 
@@ -206,14 +207,13 @@ def _unmount(path: Path) -> None:
 
     Raises: OSError, EBUSY if it is still in use after UNMOUNT_TIMEOUT seconds.
     """
-    end = time.monotonic() + UNMOUNT_TIMEOUT
-    while True:
+    for _ in _UNMOUNT_BACKOFF.attempts(UNMOUNT_TIMEOUT):
         try:
             return mount.unmount(path)
         except OSError as error:
-            if error.errno != errno.EBUSY or time.monotonic() > end:
+            if error.errno != errno.EBUSY:
                 raise
-        time.sleep(UNMOUNT_INTERVAL)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), os.fspath(path))
 
 
 def _mounts(work: Path) -> list[Path]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -142,7 +141,7 @@ def detach(status: Status, *, bound: float, busy_timeout: float = BUSY_TIMEOUT) 
         fcntl.ioctl(node, loop_ioctl.LOOP_CLR_FD)
         if not (is_bound := _is_bound(node)):
             clear_read_only(node)
-    for _ in _retry_for(bound):
+    for _ in _BUSY_BACKOFF.attempts(bound):
         if not (is_bound and _has_same_file(status)):
             loop_free.remember(status.path.name)
             return
@@ -174,24 +173,13 @@ def _open_exclusively(path: Path, busy_timeout: float, undo: ExitStack) -> int:
 
     Raises: OSError, EBUSY if somebody else has it exclusively, as a mount has.
     """
-    for _ in _retry_for(busy_timeout):
+    for _ in _BUSY_BACKOFF.attempts(busy_timeout):
         try:
             return undo.enter_context(loop_ioctl.OpenedNode(path, os.O_RDONLY | os.O_EXCL))
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), os.fspath(path))
-
-
-def _retry_for(seconds: float) -> Iterator[None]:
-    """Yield at once, and again in growing intervals until `seconds` have passed."""
-    deadline = time.monotonic() + seconds
-    yield
-    for pause in _BUSY_BACKOFF.pauses():
-        if (left := deadline - time.monotonic()) <= 0:
-            return
-        time.sleep(min(pause, left))
-        yield
 
 
 def clear_read_only(node: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 
 import pytest
@@ -28,3 +29,13 @@ def test_new_pauses_begin_with_the_first() -> None:
     assert [next(pauses), next(pauses)] == [1, 2]
     assert next(backoff.pauses()) == 1
     assert next(pauses) == 4
+
+
+def test_attempts_end_when_their_time_has_passed() -> None:
+    begin = time.monotonic()
+    assert len(list(Backoff(0.001, 0.002).attempts(0.05))) > 2
+    assert time.monotonic() - begin >= 0.05
+
+
+def test_there_is_one_attempt_at_least() -> None:
+    assert list(Backoff(1.0, 1.0).attempts(0.0)) == [None]
